@@ -1,0 +1,1 @@
+"""Method adapters, one file each; installed as realbench.methods."""

@@ -1,0 +1,166 @@
+"""What a method is: its card, its settings, its fills. Adapters live in the folder methods/, one file each."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from realbench.image import UInt8Image
+    from realbench.scene import Task
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One file or folder of weights that a method or metric needs."""
+
+    id: str
+    """Hub id or file name."""
+    revision: str = ""
+    """Pinned revision or SHA-256."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One score printed in a paper; shown in a table of its own, never beside measured ones."""
+
+    metric: str
+    value: float
+    source: str
+    """Paper, table and row."""
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a reader and the harness must know of a method; importing a card never imports torch."""
+
+    id: str
+    """Registry name, as typed after --method."""
+    title: str
+    summary: str
+    """One sentence: what it does."""
+    paper: str = ""
+    licence: str = ""
+    weights: tuple[Weights, ...] = ()
+    needs: tuple[str, ...] = ()
+    """Resources, for example `gpu`, `12 GB`."""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings by preset name; a method with presets may name one of them `default_preset`."""
+    default_preset: str | None = None
+    published: tuple[Published, ...] = ()
+    oracle: bool = False
+    """Reads the ground truth: shown as a ceiling, never ranked."""
+    fits: bool = False
+    """Adapts to each scene in `fit`; without, --fits has no effect."""
+    stochastic: bool = False
+    """Its fill depends on the seed; without, one fill serves for all seeds."""
+    torch: bool = False
+    """Runs on torch, so `--device` applies."""
+
+
+def _ignore_progress(done: float, total: float, text: str = "") -> None:
+    """Progress nobody watches."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The machine as one stage sees it."""
+
+    device: str = "cpu"
+    """A torch device: `cpu`, `cuda`, `cuda:1`, `mps`."""
+    dtype: str = "float32"
+    threads: int = 1
+    """CPU threads this process may use; pinned before any library starts."""
+    work: Path = Path()
+    """A folder of this (scene, fit) alone; checkpoints left here survive a crash and are gone after a finished fit."""
+    progress: Callable[..., None] = _ignore_progress
+    """progress(done, total, text): how far the stage is, in any unit."""
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One output of a method."""
+
+    seed: int
+    image: UInt8Image | npt.NDArray[np.floating[Any]]
+    """Raw, target's size, H×W×3 RGB: uint8 0–255 or floating 0–1. What it shows in the known region is kept, and measured by `drift`."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know, for example `2 of 4 references matched`."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Seconds by step; the harness adds `fill`."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """The interface of every method; BaseMethod gives defaults for most of it."""
+
+    card: ClassVar[MethodCard]
+
+    def fit(self, task: Task, *, seed: int, context: Context) -> None:
+        """Adapt to one scene. Called again for the next scene, it forgets the last one."""
+
+    def fill(self, task: Task, seeds: Sequence[int], *, context: Context) -> Iterator[Fill]:
+        """Yield one Fill a seed, each as soon as it is ready; a fill depends on (scene, fit, seed) alone."""
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted state into an empty folder (files only, no subfolders)."""
+
+    def load(self, folder: Path) -> None:
+        """Read the state that `save` wrote."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """A method without settings."""
+
+
+class BaseMethod(ABC):
+    """Defaults for a method without fit: an adapter states its card and settings, and fills one seed in `complete`.
+
+    `Settings` is a frozen dataclass with a default for each field: its fields are what --set knows. A field whose metadata has
+    `path=True` names a file or folder that `reads` covers, so that its content, not its name, enters the fingerprint.
+    """
+
+    card: ClassVar[MethodCard]
+    Settings: ClassVar[type] = NoSettings
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings = self.Settings() if settings is None else settings
+
+    @classmethod
+    def reads(cls, settings: Any, scene: str, seed: int) -> Sequence[Path]:
+        """Files outside the suite that the fill of this scene and seed depends on; their content is part of its fingerprint."""
+        return ()
+
+    def fit(self, task: Task, *, seed: int, context: Context) -> None:
+        """Nothing to adapt."""
+
+    def fill(self, task: Task, seeds: Sequence[int], *, context: Context) -> Iterator[Fill]:
+        """One call of `complete` a seed."""
+        for seed in seeds:
+            start = time.perf_counter()
+            image, notes = self.complete(task, seed, context)
+            yield Fill(seed, image, tuple(notes), {"complete": time.perf_counter() - start})
+
+    @abstractmethod
+    def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, Sequence[str]]:
+        """Fill the hole: the whole image (H×W×3 RGB, 0–255, target's size) and notes. Raises Unsupported with the reason if it can't."""
+
+    def save(self, folder: Path) -> None:
+        """Nothing was fitted."""
+
+    def load(self, folder: Path) -> None:
+        """Nothing was fitted."""
+
+    def close(self) -> None:
+        """Nothing is held."""

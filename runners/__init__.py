@@ -1,0 +1,1 @@
+"""Where work executes; installed as realbench.runners."""
