@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,37 +27,43 @@ MAX_PIXELS = 64_000_000
 """Largest image accepted, in pixels: 8,000 × 8,000. A photograph is smaller, a decompression bomb is not."""
 MAX_BYTES = 256_000_000
 MASK_THRESHOLD = 128
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_DEPTH_AT = 24
+"""Where a PNG says how many bits a sample has."""
 
 
 def read_rgb(path: Path) -> tuple[UInt8Image, list[str]]:
     """Decode a photograph to H×W×3 RGB, 0–255, as its viewer would show it.
 
-    EXIF orientation is applied, transparency is flattened onto white, 16-bit samples are scaled to 8 bits, and grey, palette and
+    EXIF orientation is applied, transparency is flattened onto white, 16-bit samples are rounded to 8 bits, and grey, palette and
     CMYK images are converted. ICC profiles are ignored, as they are by the public RealFill code.
 
-    Returns the image and what is worth a warning. Raises SceneError when the file cannot be decoded safely.
+    Returns the image and what is worth a warning, each as `what was found; what to do`.
+    Raises SceneError when the file cannot be decoded safely.
     """
-    image = _open(path)
-    warnings: list[str] = []
+    image, notes = _open(path)
     if _is_transparent(image):
-        warnings.append("has transparent pixels: they were flattened onto white")
-    return _to_rgb(image), warnings
+        notes.append("has transparent pixels: they were flattened onto white; save it without transparency")
+    return _to_rgb(image), notes
 
 
 def read_mask(path: Path) -> tuple[BoolImage, list[str]]:
     """Decode a mask to H×W booleans, True (white, luminance ≥ 128) inside the hole; alpha is ignored.
 
-    Returns the mask and what is worth a warning. Raises SceneError when the file cannot be decoded safely.
+    Returns the mask and what is worth a warning, each as `what was found; what to do`.
+    Raises SceneError when the file cannot be decoded safely.
     """
-    image = _open(path)
-    warnings = []
-    if "A" in image.getbands():
-        warnings.append("has an alpha channel: ignored, the mask is read through its luminance")
+    image, notes = _open(path)
+    if image.has_transparency_data:
+        notes.append("has an alpha channel: ignored, the mask is read through its luminance; save it as 8-bit grey without alpha")
     grey = _to_grey(image)
-    if not np.isin(grey, (0, 255)).all():
-        share = float(np.mean((grey != 0) & (grey != 255)))
-        warnings.append(f"is not binary ({share:.1%} of its pixels are neither black nor white): thresholded at {MASK_THRESHOLD}")
-    return grey >= MASK_THRESHOLD, warnings
+    between = float(np.mean((grey != 0) & (grey != 255)))
+    if between:
+        notes.append(
+            f"is not binary, {between:.2%} of its pixels are neither black nor white: thresholded at {MASK_THRESHOLD}; "
+            "save it black and white, in a lossless format and without smoothing"
+        )
+    return grey >= MASK_THRESHOLD, notes
 
 
 def encode_png(image: npt.NDArray[np.uint8] | BoolImage) -> bytes:
@@ -72,14 +79,15 @@ def encode_png(image: npt.NDArray[np.uint8] | BoolImage) -> bytes:
 
 def decode_png(data: bytes) -> UInt8Image:
     """Decode the H×W×3 RGB PNG that encode_png wrote. Raises SceneError when it is broken."""
-    return _to_rgb(_decode(data, "PNG data", ("PNG",)))
+    image, _ = _decode(data, "PNG data", ("PNG",))
+    return _to_rgb(image)
 
 
-def _open(path: Path) -> Image:
+def _open(path: Path) -> tuple[Image, list[str]]:
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):
-            raise SceneError(f"{path}: expected an image file, found something that is no regular file")
+            raise SceneError(f"{path}: expected an image file, found something that is no regular file; replace it by the image")
         if info.st_size > MAX_BYTES:
             raise SceneError(f"{path}: {info.st_size:,} bytes, more than the {MAX_BYTES:,} accepted; make the file smaller")
         data = path.read_bytes()
@@ -88,30 +96,61 @@ def _open(path: Path) -> Image:
     return _decode(data, str(path), FORMATS)
 
 
-def _decode(data: bytes, name: str, formats: tuple[str, ...]) -> Image:
-    """Decode within the caps; anything a decoder can raise on hostile bytes becomes a SceneError."""
+def _decode(data: bytes, name: str, formats: tuple[str, ...]) -> tuple[Image, list[str]]:
+    """Decode within the caps to 8 bits, upright; anything a decoder can raise on hostile bytes becomes a SceneError."""
     from PIL import Image as pil
-    from PIL import ImageOps
+    from PIL import ImageOps, UnidentifiedImageError
 
     try:
-        image = pil.open(io.BytesIO(data), formats=formats)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise SceneError(_too_large(name, f"{width} × {height}"))
-        image.load()
-        return ImageOps.exif_transpose(image)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            image: Image = pil.open(io.BytesIO(data), formats=formats)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise SceneError(_too_large(name, f"{width} × {height}"))
+            image.load()
+            upright = ImageOps.exif_transpose(_to_8_bits(image, data))
     except pil.DecompressionBombError as error:
-        raise SceneError(_too_large(name, "a decompression bomb's size")) from error
+        raise SceneError(_too_large(name, "far too many")) from error
     except SceneError:
         raise
+    except UnidentifiedImageError as error:
+        kind = "no such image" if data else "an empty file"
+        raise SceneError(f"{name}: expected a {' or '.join(formats)} image, found {kind}; export it again") from error
     except Exception as error:
-        kind = "empty file" if not data else f"{type(error).__name__}: {error}"
-        wanted = ", ".join(formats)
-        raise SceneError(f"{name}: cannot be decoded ({kind}); expected a whole {wanted} image, export it again") from error
+        kind = f"{type(error).__name__}: {error}"
+        raise SceneError(f"{name}: cannot be decoded ({kind}); the file is broken or cut short, export it again") from error
+    notes = [f"the decoder says {str(item.message)!r}; export it again" for item in caught if issubclass(item.category, UserWarning)]
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        notes.append("is animated: only its first frame is used; save that frame alone")
+    return upright, notes
 
 
 def _too_large(name: str, size: str) -> str:
     return f"{name}: its header says {size} pixels, more than the {MAX_PIXELS:,} accepted; scale the image down"
+
+
+def _to_8_bits(image: Image, data: bytes) -> Image:
+    """Round 16-bit samples to 8 bits (v / 257): Pillow clips 16-bit grey at 255 and truncates 16-bit colour."""
+    from PIL import Image as pil
+
+    rounded = ((np.arange(1 << 16) + 128) // 257).astype(np.uint8)
+    if image.mode.startswith("I"):
+        wide = np.asarray(image)
+        samples = rounded[np.clip(wide, 0, 65535)]
+        key = image.info.get("transparency")
+        if key is not None:
+            samples = np.dstack([samples, np.where(wide == key, np.uint8(0), np.uint8(255))])
+    elif data.startswith(PNG_SIGNATURE) and data[PNG_DEPTH_AT] == 16:
+        import cv2
+
+        wide = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+        samples = rounded[wide[..., [2, 1, 0, 3][: wide.shape[2]]]]
+    else:
+        return image
+    narrow = pil.fromarray(samples)
+    narrow.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return narrow
 
 
 def _is_transparent(image: Image) -> bool:
@@ -124,9 +163,6 @@ def _is_transparent(image: Image) -> bool:
 def _to_rgb(image: Image) -> UInt8Image:
     from PIL import Image as pil
 
-    if image.mode.startswith("I"):
-        grey = _to_grey(image)
-        return np.repeat(grey[..., None], 3, axis=2)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = pil.alpha_composite(pil.new("RGBA", rgba.size, "white"), rgba)
@@ -134,8 +170,7 @@ def _to_rgb(image: Image) -> UInt8Image:
 
 
 def _to_grey(image: Image) -> npt.NDArray[np.uint8]:
-    """Luminance, 0–255, alpha ignored; 16-bit grey (which Pillow would clip) is scaled."""
-    if image.mode.startswith("I"):
-        wide = np.asarray(image, dtype=np.int64)
-        return np.clip((wide + 128) // 257, 0, 255).astype(np.uint8)
-    return np.array(image.convert("RGB").convert("L"), dtype=np.uint8)
+    """Luminance (ITU-R 601), 0–255, alpha ignored."""
+    # By way of RGBA because Pillow's direct way from a palette with transparency warns.
+    opaque = image.convert("RGBA") if image.has_transparency_data else image
+    return np.array(opaque.convert("RGB").convert("L"), dtype=np.uint8)

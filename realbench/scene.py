@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from realbench import fingerprint
+from realbench.errors import SceneError
 from realbench.image import BoolImage, UInt8Image
 
 BLANK = 127
@@ -76,11 +77,12 @@ class Scene:
     tags: tuple[str, ...] = ()
     reference_names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What decoding this scene had to say, without a judgement of its content (see realbench.doctor)."""
+    """What loading this scene had to say, each `file: what was found; what to do`; realbench.doctor judges the content."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Other tables of scene.toml, for example the virtual camera's record."""
 
     def __post_init__(self) -> None:
+        self._check()
         for image in (*self.references, self.target, self.mask, self.truth):
             if image is not None:
                 image.flags.writeable = False
@@ -111,6 +113,19 @@ class Scene:
             "mask": fingerprint.of_array(self.mask),
             "truth": "" if self.truth is None else fingerprint.of_array(self.truth),
         }
+
+    def _check(self) -> None:
+        """Raise SceneError unless every array has its type, and target, mask and truth have one size."""
+        photographs = {"target": self.target, "truth": self.truth, **{f"reference {i}": image for i, image in enumerate(self.references)}}
+        for name, image in photographs.items():
+            if image is not None and (image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
+                raise SceneError(f"scene {self.id!r}: {name}: expected H×W×3 uint8, found {image.dtype} {image.shape}; convert it")
+        if self.mask.dtype != np.bool_ or self.mask.ndim != 2:
+            raise SceneError(f"scene {self.id!r}: mask: expected H×W bool, found {self.mask.dtype} {self.mask.shape}; convert it")
+        for name in ("target", "truth"):
+            image = photographs[name]
+            if image is not None and image.shape[:2] != self.mask.shape:
+                raise SceneError(f"scene {self.id!r}: {name} is {image.shape[:2]}, the mask {self.mask.shape}; bring them to one size")
 
     def task(self) -> Task:
         """The scene as a method sees it."""

@@ -1,0 +1,280 @@
+"""Running a benchmark: scenes in, cells and scores out. The command line and the Python API both come through here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from realbench import __version__, machine, registry
+from realbench.composite import FEATHER, Feather
+from realbench.errors import Exit, UsageError
+from realbench.fills import FillStage, StopRun
+from realbench.plan import Column, Row, parse_seeds, plan_columns, plan_rows
+from realbench.records import ColumnInfo, FillRecord, Invocation, Manifest, RowInfo, SceneInfo, now
+from realbench.runner import RunnerOptions, Supply, Unit
+from realbench.scoring import ScoreStage
+from realbench.store import MANIFEST, Cell, RunFolder, finished
+from realbench.suite import Suite, open_suite
+from realbench.survey import Scenes
+from realbench.watch import Silent, Watcher
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How to execute: nothing here changes what is measured (device, type and threads are recorded with every number)."""
+
+    runner: str = "local"
+    workers: int = 1
+    threads: int | None = None
+    """CPU threads of each worker; None shares the cores among the workers."""
+    timeout: float | None = None
+    """Seconds that any one fit, fill or metric may take."""
+    device: str = "auto"
+    dtype: str = "float32"
+    fail_fast: bool = False
+
+    def execute(self, units: Sequence[Unit], supply: Supply, emit: Any, log: Path) -> None:
+        """Run units on the runner asked for."""
+        threads = self.threads or max(1, machine.cores() // self.workers)
+        options = RunnerOptions(supply, self.workers, threads, self.timeout, str(log))
+        registry.load("runners", self.runner)(options).run(units, emit)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a command ended."""
+
+    folder: Path
+    fills: Mapping[str, int]
+    """Cells by state, finished ones of earlier commands counted as ok."""
+    scores: Mapping[str, int]
+    refused: tuple[str, ...] = ()
+    """Scenes that were not run because they are broken."""
+    weights_missing: bool = False
+    stopped: bool = False
+    """Ended early because of --fail-fast."""
+
+    @property
+    def exit_code(self) -> Exit:
+        """What the command ends with: failed cells before missing weights before nothing measured."""
+        bad = sum(counts.get(state, 0) for counts in (self.fills, self.scores) for state in ("failed", "timeout"))
+        if self.fills.get("ok", 0) == 0 and not bad and not self.weights_missing:
+            return Exit.NOTHING_MEASURED
+        if bad or self.refused or self.stopped:
+            return Exit.FAILED_CELLS
+        if self.weights_missing:
+            return Exit.WEIGHTS_MISSING
+        return Exit.DONE if self.scores.get("ok", 0) else Exit.NOTHING_MEASURED
+
+
+def run(
+    methods: Sequence[str],
+    *,
+    scenes: str | Path = "demo",
+    scene: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+    settings: Sequence[str] = (),
+    seeds: str | int = 1,
+    fits: int = 1,
+    out: str | Path | None = None,
+    feather: float | None = None,
+    strict: bool = False,
+    on: Machine | None = None,
+    watch: Watcher | None = None,
+) -> Summary:
+    """Run methods over a suite and score their fills; what an earlier call finished in the same folder is kept.
+
+    Args:
+        methods: rows, each `NAME[:PRESET][=LABEL]`.
+        scenes: a suite's folder, or `demo` for the embedded suite.
+        scene: ids to restrict the suite to; empty means all.
+        metrics: columns, each `NAME[:key=value,…]`; None means every metric that needs no weights.
+        settings: `NAME.key=value`, or `key=value` for every method that has the key.
+        seeds: a count (seeds 0 … n−1) or a range such as `100-107`.
+        fits: repeats of the fit, for methods that adapt to a scene.
+        out: the run folder; None means runs/<suite's name>.
+        feather: width of the composite's blend, in pixels for a shorter side of 512; None means 4, or what the run folder has.
+        strict: refuse scenes the doctor warns about.
+
+    Raises:
+        UsageError: something asked for does not exist. SceneError: there is no suite at `scenes`.
+    """
+    watch = watch or Silent()
+    on = on or Machine()
+    rows = plan_rows(methods, settings)
+    suite = open_suite(scenes)
+    ids = _restrict(suite, scene)
+    folder = RunFolder(Path(out) if out else Path("runs") / suite.name)
+    wanted = parse_seeds(str(seeds))
+    if fits < 1:
+        raise UsageError(f"--fits {fits}: expected at least 1")
+    with folder.lock():
+        manifest = _open(folder, suite, feather)
+        columns = plan_columns(metrics, Feather(manifest.feather))
+        held = Scenes(suite)
+        infos = held.survey(ids, watch, strict=strict)
+        _remember(manifest, infos, rows, columns, wanted, fits)
+        folder.write_manifest(manifest)
+        fills = FillStage(folder, held, infos, rows, wanted, fits, manifest.feather, on.device, on.dtype, watch, on.fail_fast)
+        stopped = _fill(fills, on, watch)
+        return _score(folder, held, infos, columns, fills.kept, on, watch, fills, stopped=stopped)
+
+
+def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine | None = None, watch: Watcher | None = None) -> Summary:
+    """Score the finished cells of a run again, or with further metrics (None: those the run has); fills are left alone."""
+    watch = watch or Silent()
+    on = on or Machine()
+    folder = RunFolder(Path(run))
+    manifest = folder.read_manifest()
+    suite = open_suite("demo" if manifest.suite == "demo" else manifest.suite_path)
+    feather = Feather(manifest.feather)
+    with folder.lock():
+        columns = plan_columns(metrics or _columns_of(manifest), feather)
+        held = Scenes(suite)
+        known = {name for row in manifest.rows.values() for name in row.scenes}
+        infos = held.survey([name for name in suite.ids if name in known], watch, strict=False)
+        current = {name: info for name, info in infos.items() if _same_task(name, info, manifest, watch)}
+        _remember(manifest, {}, [], columns, (), 0)
+        folder.write_manifest(manifest)
+        kept = {cell: record for cell, record in finished(folder, manifest) if cell.scene in current}
+        return _score(folder, held, current, columns, kept, on, watch)
+
+
+def _fill(fills: FillStage, on: Machine, watch: Watcher) -> bool:
+    """Run what is missing; True when the stage was stopped by a failure."""
+    counts = fills.survey()
+    for label, counter in counts.items():
+        watch.say(f"plan: {label}: {_listing(counter)}")
+    units = fills.units()
+    if not units:
+        return False
+    watch.begin("filling", sum(len(unit.items) for unit in units))
+    try:
+        on.execute(units, fills.supply, fills.take, fills.folder.root / "logs")
+    except StopRun:
+        return True
+    finally:
+        watch.end()
+    return False
+
+
+def _score(
+    folder: RunFolder,
+    held: Scenes,
+    infos: Mapping[str, SceneInfo],
+    columns: Sequence[Column],
+    kept: Mapping[Cell, FillRecord],
+    on: Machine,
+    watch: Watcher,
+    fills: FillStage | None = None,
+    *,
+    stopped: bool = False,
+) -> Summary:
+    scores = ScoreStage(folder, held, infos, columns, kept, on.device, on.dtype, watch, on.fail_fast)
+    if not stopped:
+        watch.say(f"plan: scores: {_listing(scores.survey())}")
+    if scores.left:
+        watch.begin("scoring", scores.left)
+        try:
+            on.execute(scores.units(), scores.supply, scores.take, folder.root / "logs")
+        except StopRun:
+            stopped = True
+        finally:
+            watch.end()
+    states = Counter(fills.states if fills else {})
+    states["ok"] = len(kept) - len(scores.corrupt)
+    states["failed"] += len(scores.corrupt)
+    missing = scores.weights_missing or (fills.weights_missing if fills else False)
+    refused = tuple(name for name, info in infos.items() if info.refused)
+    return Summary(folder.root, dict(states), dict(scores.states), refused, missing, stopped)
+
+
+def _restrict(suite: Suite, wanted: Sequence[str]) -> list[str]:
+    unknown = [name for name in wanted if name not in suite.ids]
+    if unknown:
+        raise UsageError(f"--scene {unknown[0]}: not in {suite.root}; known: {', '.join(suite.ids)}")
+    return [name for name in suite.ids if not wanted or name in wanted]
+
+
+def _open(folder: RunFolder, suite: Suite, feather: float | None) -> Manifest:
+    """The run's manifest, old or new. Raises UsageError when the folder belongs to another suite or another feather."""
+    if not (folder.root / MANIFEST).exists():
+        if feather is not None and not 0 <= feather <= 64:
+            raise UsageError(f"--feather {feather:g}: expected 0 to 64 pixels per 512")
+        return Manifest(suite=suite.name, suite_path=str(suite.root), feather=FEATHER if feather is None else feather)
+    manifest = folder.read_manifest()
+    if manifest.suite != suite.name:
+        raise UsageError(f"{folder.root} holds a run on {manifest.suite} ({manifest.suite_path}); give another --out for {suite.name}")
+    if feather is not None and feather != manifest.feather:
+        raise UsageError(f"{folder.root} was composited with --feather {manifest.feather:g}; give another --out for {feather:g}")
+    manifest.suite_path = str(suite.root)
+    return manifest
+
+
+def _remember(
+    manifest: Manifest, infos: Mapping[str, SceneInfo], rows: Sequence[Row], columns: Sequence[Column], seeds: Sequence[int], fits: int
+) -> None:
+    """Add what is asked for now to what was asked for before; a row whose settings changed is asked for anew."""
+    manifest.scenes.update(infos)
+    for row in rows:
+        old = manifest.rows.get(row.label)
+        same = old if old is not None and old.fingerprint == row.fingerprint else None
+        manifest.rows[row.label] = _row_info(row, list(infos), row.fits(fits), row.seeds(seeds), same)
+    for column in columns:
+        card = column.card
+        manifest.columns[column.key] = ColumnInfo(
+            metric=column.metric,
+            config=dict(column.config),
+            signature=column.signature,
+            reads=list(card.reads),
+            **{name: getattr(card, name) for name in ("title", "summary", "direction", "region", "image", "unit", "digits")},
+        )
+    manifest.invocations.append(Invocation(started=now(), command=[shlex.quote(word) for word in sys.argv], version=__version__))
+
+
+def _row_info(row: Row, scenes: Sequence[str], fits: Sequence[int], seeds: Sequence[int], old: RowInfo | None) -> RowInfo:
+    card = row.card
+    return RowInfo(
+        method=row.method,
+        preset=row.preset,
+        settings=dict(row.settings),
+        fingerprint=row.fingerprint,
+        title=card.title,
+        summary=card.summary,
+        licence=card.licence,
+        paper=card.paper,
+        oracle=card.oracle,
+        scenes=list(dict.fromkeys([*(old.scenes if old else []), *scenes])),
+        fits=sorted({*(old.fits if old else []), *fits}),
+        seeds=sorted({*(old.seeds if old else []), *seeds}),
+    )
+
+
+def _columns_of(manifest: Manifest) -> list[str]:
+    """The metrics of a run, as words that plan_columns understands."""
+    return [f"{info.metric}:{','.join(f'{key}={value}' for key, value in info.config.items())}" for info in manifest.columns.values()]
+
+
+def _same_task(name: str, info: SceneInfo, manifest: Manifest, watch: Watcher) -> bool:
+    if info.refused:
+        return False
+    same = info.digests["task"] == manifest.scenes[name].digests.get("task")
+    if not same:
+        watch.say(f"stale: scene {name} changed since the run; run again to refill it")
+    else:
+        manifest.scenes[name] = info
+    return same
+
+
+def _listing(counts: Counter[str]) -> str:
+    words = {"ok": "done", "missing": "to do", "failed": "failed, to retry", "timeout": "timed out, to retry"}
+    words |= {"unsupported": "unsupported", "stale": "stale, to redo"}
+    return ", ".join(f"{counts[state]} {words[state]}" for state in words if counts[state]) or "nothing to do"
+
+
+__all__ = ["Machine", "Summary", "run", "score"]

@@ -1,0 +1,223 @@
+"""The first stage of a run: which fills are missing, how they are asked for, and how their outcomes are written."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from realbench import fingerprint, plan, registry
+from realbench.plan import Row
+from realbench.records import FillRecord, FitRecord, SceneInfo
+from realbench.runner import Outcome, Unit
+from realbench.scene import Scene
+from realbench.store import Cell, RunFolder
+from realbench.survey import Scenes
+from realbench.watch import Watcher
+from realbench.wire import Array, Message, blob
+
+KEPT = ("environment", "seconds", "peak_memory")
+
+
+@dataclass
+class FillStage:
+    """Cells of some rows on some scenes: planned, asked for, written."""
+
+    folder: RunFolder
+    scenes: Scenes
+    infos: Mapping[str, SceneInfo]
+    rows: Sequence[Row]
+    seeds: Sequence[int]
+    fits: int
+    feather: float
+    device: str
+    dtype: str
+    watch: Watcher
+    fail_fast: bool = False
+    states: Counter[str] = field(default_factory=Counter)
+    """How many cells ended in which state in this invocation."""
+    weights_missing: bool = False
+    kept: dict[Cell, FillRecord] = field(default_factory=dict)
+    """Valid records of finished cells, old and new."""
+    _todo: dict[Cell, str] = field(default_factory=dict)
+    _validated: dict[str, Any] = field(default_factory=dict)
+
+    def cells(self, row: Row) -> list[Cell]:
+        """Every cell this row is asked for, scene by scene."""
+        return [
+            Cell(row.label, row.fingerprint, scene, fit, seed)
+            for scene, info in self.infos.items()
+            if not info.refused
+            for fit in row.fits(self.fits)
+            for seed in row.seeds(self.seeds)
+        ]
+
+    def survey(self) -> dict[str, Counter[str]]:
+        """The state of each row's cells before the run: ok ones are kept, all others will be asked for."""
+        counts: dict[str, Counter[str]] = {}
+        for row in self.rows:
+            counter = counts[row.label] = Counter()
+            for cell in self.cells(row):
+                inputs = self.inputs(row, cell)
+                record = self.folder.read_fill(cell)
+                state = "missing" if record is None else record.state if record.inputs == inputs else "stale"
+                counter[state] += 1
+                if record is not None and state == "ok":
+                    self.kept[cell] = record
+                else:
+                    self._todo[cell] = inputs
+        return counts
+
+    def units(self) -> list[Unit]:
+        """What is left to do, a unit for each (row, scene, fit)."""
+        rows = {row.label: row for row in self.rows}
+        groups: dict[tuple[str, str, int], list[str]] = {}
+        for cell in self._todo:
+            groups.setdefault((cell.label, cell.scene, cell.fit), []).append(str(cell.seed))
+        return [
+            Unit("fill", f"{label} {rows[label].fingerprint}", scene, tuple(items), label, fit, fits=rows[label].card.fits)
+            for (label, scene, fit), items in groups.items()
+        ]
+
+    def supply(self, unit: Unit) -> Message:
+        """The request for a unit: the scene as the method may see it, its settings, and the fitted state where there is one."""
+        row = self._row(unit.label)
+        cell = self._cell(unit, int(unit.items[0]))
+        scene = self.scenes.load(unit.scene)
+        state = self._state(row, cell) if unit.fits else None
+        head = {
+            "stage": "fill",
+            "items": unit.items,
+            "method": row.method,
+            "settings": row.settings,
+            "oracle": row.card.oracle,
+            "fit": unit.fit,
+            "feather": self.feather,
+            "device": self.device,
+            "dtype": self.dtype,
+            "work": str(self._work(cell)) if unit.fits else None,
+            "state": None if state is None else list(state),
+            **scene_head(scene),
+        }
+        arrays = scene_arrays(scene, blanked=True, truth=row.card.oracle)
+        return Message(head, arrays | {f"state/{name}": blob(data) for name, data in (state or {}).items()})
+
+    def take(self, outcome: Outcome) -> None:
+        """Write one outcome and tell the watcher. Raises StopRun after a failure when asked to fail fast."""
+        if outcome.kind == "progress":
+            self.watch.detail(outcome.data.get("text", ""), outcome.data.get("done", 0), outcome.data.get("total", 0))
+        elif outcome.kind == "fit":
+            self._take_fit(outcome)
+        else:
+            self._take_fill(outcome)
+
+    def _take_fit(self, outcome: Outcome) -> None:
+        if outcome.data.get("loaded"):
+            return
+        unit = outcome.unit
+        cell = self._cell(unit, 0)
+        state = {name.partition("/")[2]: array.tobytes() for name, array in outcome.arrays.items()}
+        files = {name: fingerprint.of_bytes(data) for name, data in state.items()}
+        record = FitRecord(inputs=self._fit_inputs(self._row(unit.label), cell), files=files, **_words(outcome))
+        self.folder.write_fit(cell, record, state)
+        if outcome.state == "ok":
+            shutil.rmtree(self._work(cell), ignore_errors=True)
+
+    def _take_fill(self, outcome: Outcome) -> None:
+        unit = outcome.unit
+        row = self._row(unit.label)
+        cell = self._cell(unit, int(outcome.item))
+        images = {name: array.tobytes() for name, array in outcome.arrays.items()}
+        record = FillRecord(
+            **_words(outcome),
+            inputs=self._todo[cell],
+            task=self.infos[cell.scene].seen(row.card.oracle),
+            label=row.label,
+            method=row.method,
+            preset=row.preset,
+            scene=cell.scene,
+            fit=cell.fit,
+            seed=cell.seed,
+            files={name: fingerprint.of_bytes(data) for name, data in images.items()},
+            sizes={name: len(data) for name, data in images.items()},
+            notes=outcome.data.get("notes", []),
+            timings=outcome.data.get("timings", {}),
+        )
+        self.folder.write_fill(cell, record, images)
+        self.states[record.state] += 1
+        self.weights_missing |= bool(outcome.data.get("weights_missing"))
+        if record.state == "ok":
+            self.kept[cell] = record
+        else:
+            self.watch.say(f"{record.state}: {row.label} on {cell.scene}, seed {cell.seed}: {record.reason}")
+        self.watch.step(f"{row.label}  {cell.scene}  seed {cell.seed}")
+        if self.fail_fast and record.state in ("failed", "timeout"):
+            raise StopRun
+
+    def inputs(self, row: Row, cell: Cell) -> str:
+        """Hash of the content of everything a fill depends on: the task (for an oracle, the truth), row, fit, seed, files read."""
+        method = registry.load("methods", row.method)
+        paths = method.reads(self._settings(row), cell.scene, cell.seed) if hasattr(method, "reads") else ()
+        reads = [_file_digest(path, path.stat().st_mtime_ns) for path in paths]
+        return fingerprint.of_data([self._fit_inputs(row, cell), cell.seed, reads])
+
+    def _fit_inputs(self, row: Row, cell: Cell) -> str:
+        return fingerprint.of_data([self.infos[cell.scene].seen(row.card.oracle), row.fingerprint, cell.fit])
+
+    def _state(self, row: Row, cell: Cell) -> dict[str, bytes] | None:
+        record = self.folder.read_fit(cell)
+        if record is None or record.state != "ok" or record.inputs != self._fit_inputs(row, cell):
+            return None
+        return self.folder.read_state(cell, record)
+
+    def _work(self, cell: Cell) -> Path:
+        """Where a fit leaves checkpoints; named after what it reads, so that a changed scene never resumes an old fit."""
+        name = f"work-{self._fit_inputs(self._row(cell.label), cell)[:12]}"
+        folder = self.folder.fit(cell).absolute() / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _settings(self, row: Row) -> Any:
+        if row.label not in self._validated:
+            kind = registry.load("methods", row.method).Settings
+            self._validated[row.label] = plan.validate(kind, row.settings, f"method {row.method}")
+        return self._validated[row.label]
+
+    def _row(self, label: str) -> Row:
+        return next(row for row in self.rows if row.label == label)
+
+    def _cell(self, unit: Unit, seed: int) -> Cell:
+        return Cell(unit.label, self._row(unit.label).fingerprint, unit.scene, unit.fit, seed)
+
+
+class StopRun(Exception):
+    """A failure ended a run that was asked to fail fast."""
+
+
+def scene_head(scene: Scene) -> dict[str, Any]:
+    """The plain part of a scene in a request."""
+    return {"scene_id": scene.id, "prompt": scene.prompt, "references": len(scene.references)}
+
+
+def scene_arrays(scene: Scene, *, blanked: bool, truth: bool) -> dict[str, Array]:
+    """The images of a scene in a request: the target blanked for methods, the truth only where it is due."""
+    arrays: dict[str, Array] = {f"reference/{index}": image for index, image in enumerate(scene.references)}
+    arrays |= {"target": scene.task().target if blanked else scene.target, "mask": scene.mask}
+    if truth and scene.truth is not None:
+        arrays["truth"] = scene.truth
+    return arrays
+
+
+def _words(outcome: Outcome) -> dict[str, Any]:
+    """What every stage's record takes from an outcome."""
+    kept = {name: outcome.data[name] for name in KEPT if name in outcome.data}
+    return {"state": outcome.state, "reason": outcome.reason, "detail": outcome.detail, **kept}
+
+
+@cache
+def _file_digest(path: Path, modified: int) -> str:
+    return fingerprint.of_file(path)

@@ -1,0 +1,162 @@
+"""What is asked for: rows (a method with its settings) and metrics, parsed from the words of the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from realbench import fingerprint, registry
+from realbench.composite import Feather
+from realbench.errors import UsageError
+from realbench.method import MethodCard
+from realbench.metric import MetricCard
+
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:()@-]{0,79}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a method with settings under a label."""
+
+    label: str
+    method: str
+    preset: str | None
+    settings: Mapping[str, Any]
+    card: MethodCard
+    fingerprint: str
+    """Twelve digits over settings, weights and the source of the method's modules."""
+
+    def seeds(self, asked: Sequence[int]) -> tuple[int, ...]:
+        """The seeds this row needs: one serves a method that ignores it."""
+        return tuple(asked) if self.card.stochastic else (0,)
+
+    def fits(self, asked: int) -> tuple[int, ...]:
+        """The fits this row needs: one serves a method that does not adapt."""
+        return tuple(range(asked if self.card.fits else 1))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table: a metric with its configuration."""
+
+    metric: str
+    config: Mapping[str, Any]
+    card: MetricCard
+    signature: str
+    source: str
+    """Hash of the metric's source, so that a changed formula never serves old numbers."""
+
+    @property
+    def key(self) -> str:
+        """The signature's hash, which names score files."""
+        return fingerprint.of_bytes(self.signature.encode())[:16]
+
+
+def plan_rows(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Row]:
+    """Rows from `NAME[:PRESET][=LABEL]` and `[NAME.]key=value` texts. Raises UsageError that lists what is known."""
+    specs = [_parse_method(text) for text in methods]
+    changes = [_parse_setting(text) for text in settings]
+    rows: dict[str, Row] = {}
+    used: set[int] = set()
+    for name, preset, label in specs:
+        row = _row(name, preset, label, changes, used)
+        if row.label in rows and rows[row.label].fingerprint != row.fingerprint:
+            raise UsageError(f"label {row.label!r} stands for two different settings; name one of them with --method {name}=OTHER")
+        rows[row.label] = row
+    for index, (target, key, _) in enumerate(changes):
+        if index not in used:
+            raise UsageError(_unknown_setting(target, key, specs))
+    return list(rows.values())
+
+
+def plan_columns(metrics: Sequence[str] | None, feather: Feather) -> list[Column]:
+    """Columns from `NAME[:key=value,…]` texts; None means every metric that needs no weights. Raises UsageError."""
+    if metrics is None:
+        metrics = [name for name in registry.names("metrics") if not registry.load("metrics", name).card.weights]
+    columns = {column.signature: column for column in (_column(text, feather) for text in metrics)}
+    return list(columns.values())
+
+
+def _parse_method(text: str) -> tuple[str, str | None, str | None]:
+    spec, _, label = text.partition("=")
+    name, _, preset = spec.partition(":")
+    if label and not LABEL.fullmatch(label):
+        raise UsageError(f"label {label!r}: expected up to 80 letters, digits, spaces and ._+:()@-, starting with a letter or digit")
+    return name, preset or None, label or None
+
+
+def _parse_setting(text: str) -> tuple[str | None, str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--set {text!r}: expected key=value or NAME.key=value")
+    target, dot, name = key.rpartition(".")
+    return (target if dot else None), name, value
+
+
+def _row(name: str, preset: str | None, label: str | None, changes: list[tuple[str | None, str, str]], used: set[int]) -> Row:
+    method = registry.load("methods", name)
+    card: MethodCard = method.card
+    preset = preset or card.default_preset
+    if preset is not None and preset not in card.presets:
+        raise UsageError(f"method {name} has no preset {preset!r}; known: {', '.join(card.presets) or 'none'}")
+    label = label or (f"{name}:{preset}" if preset else name)
+    known = {field.name for field in fields(method.Settings)}
+    values: dict[str, Any] = dict(card.presets[preset]) if preset else {}
+    for index, (target, key, value) in enumerate(changes):
+        if target in (None, name, label) and key in known:
+            values[key] = value
+            used.add(index)
+    settings = validate(method.Settings, values, f"method {name}")
+    return Row(label, name, preset, asdict(settings), card, _row_fingerprint(method, settings))
+
+
+def _row_fingerprint(method: Any, settings: Any) -> str:
+    """Path settings are left out: the content of what they name is hashed into each cell instead."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings) if not field.metadata.get("path")}
+    weights = [[item.id, item.revision] for item in method.card.weights]
+    return fingerprint.short({"method": method.card.id, "settings": values, "weights": weights, "source": fingerprint.of_source(method)})
+
+
+def _column(text: str, feather: Feather) -> Column:
+    name, _, options = text.partition(":")
+    metric = registry.load("metrics", name)
+    known = [field.name for field in fields(metric.Config)]
+    values = {}
+    for option in filter(None, options.split(",")):
+        key, equals, value = option.partition("=")
+        if not equals or key not in known:
+            raise UsageError(f"--metric {text!r}: expected {name}:key=value,… with keys among: {', '.join(known) or 'none'}")
+        values[key] = value
+    config = validate(metric.Config, values, f"metric {name}")
+    return Column(name, asdict(config), metric.card, metric(config).signature(feather), fingerprint.of_source(metric))
+
+
+def validate(kind: type, values: Mapping[str, Any], owner: str) -> Any:
+    """A settings dataclass from texts or values. Raises UsageError that says which key, what was expected and what was found."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{owner}, setting {key}: {first['msg']}, found {first['input']!r}") from error
+
+
+def _unknown_setting(target: str | None, key: str, specs: Iterable[tuple[str, str | None, str | None]]) -> str:
+    known = {name: [field.name for field in fields(registry.load("methods", name).Settings)] for name, _, _ in specs}
+    listing = "; ".join(f"{name}: {', '.join(keys) or 'no settings'}" for name, keys in known.items())
+    return f"--set {f'{target}.' if target else ''}{key}: no method of this run has it; known: {listing}"
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`8` means seeds 0…7, `100-107` means 100…107. Raises UsageError."""
+    match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text.strip())
+    if match is None:
+        raise UsageError(f"--seeds {text!r}: expected a count (8) or a range (100-107)")
+    first, last = (0, int(match[1]) - 1) if match[2] is None else (int(match[1]), int(match[2]))
+    if last < first or last - first >= 100_000:
+        raise UsageError(f"--seeds {text!r}: expected between 1 and 100,000 seeds")
+    return tuple(range(first, last + 1))

@@ -1,0 +1,212 @@
+"""What a run folder remembers, as files: every field of every record, in one sentence each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from realbench import fingerprint
+from realbench.metric import Direction, Region, Source, State
+
+SCHEMA = 1
+
+
+def now() -> str:
+    """The present in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _finite(value: float | None) -> float | str | None:
+    """JSON has no infinity: it is written as a word, which pydantic reads back."""
+    return value if value is None or math.isfinite(value) else ("inf" if value > 0 else "-inf")
+
+
+Number = Annotated[float | None, PlainSerializer(_finite)]
+
+
+class Record(BaseModel):
+    """Base of all records: unknown fields are refused, so that a foreign or broken file is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA
+    """Version of the layout of this file."""
+
+
+class Environment(BaseModel):
+    """Where and with what a number was made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: str
+    """Torch device, `cpu` for methods that use none."""
+    device_name: str
+    """Name of the processor or GPU."""
+    dtype: str
+    """Floating-point type asked for."""
+    threads: int
+    """CPU threads pinned."""
+    python: str
+    platform: str
+    versions: dict[str, str]
+    """Library versions: realbench, numpy, OpenCV, and torch where it is used."""
+
+
+class StageRecord(Record):
+    """What fit, fill and score records share."""
+
+    state: State
+    """ok, failed, timeout or unsupported; missing and stale are never written, they are found."""
+    reason: str = ""
+    """One sentence for a reader; empty when ok."""
+    detail: str = ""
+    """Traceback or log of a failure, shortened."""
+    inputs: str
+    """Hash of the content of everything this stage read."""
+    seconds: float = 0.0
+    """Wall-clock time of the stage itself."""
+    peak_memory: dict[str, int] = Field(default_factory=dict)
+    """Bytes by memory: `host` is the worker's peak so far, `device` the stage's."""
+    environment: Environment | None = None
+    """None when the stage never started."""
+    finished: str = Field(default_factory=now)
+
+
+class FitRecord(StageRecord):
+    """A fit, stored as fit-K/record.json once its state files are complete."""
+
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 by name of the files in fit-K/state."""
+
+
+class FillRecord(StageRecord):
+    """A cell, stored as record.json after its images: with a valid record the cell is finished."""
+
+    label: str
+    method: str
+    preset: str | None
+    scene: str
+    fit: int
+    seed: int
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of raw.png and fill.png."""
+    task: str = ""
+    """Content hash of what the method saw of the scene."""
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Bytes of raw.png and fill.png, compared at each resume (a hash would read every image)."""
+    notes: list[str] = Field(default_factory=list)
+    """What the method says of this fill."""
+    timings: dict[str, float] = Field(default_factory=dict)
+    """Seconds by step, the method's own account."""
+
+
+class ScoreRecord(StageRecord):
+    """One value, stored as scores/<signature hash>.json."""
+
+    metric: str
+    signature: str
+    image: str
+    """SHA-256 of the PNG that was scored."""
+    scene: str
+    """Content hash of the parts of the scene that were read."""
+    value: Number = None
+    """None unless the state is ok; infinite values are the words inf and -inf."""
+    artefacts: dict[str, Any] = Field(default_factory=dict)
+    """Plain data for drawing, for example match lines."""
+
+
+class SceneInfo(BaseModel):
+    """A scene as the run saw it last."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    digests: dict[str, str] = Field(default_factory=dict)
+    """Content hashes by part; empty when the scene was refused."""
+    title: str | None = None
+    licence: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    size: tuple[int, int] = (0, 0)
+    """Width and height of the target."""
+    references: int = 0
+    truth: bool = False
+    hole_kind: Literal["inpainting", "outpainting", ""] = ""
+    hole_share: float = 0.0
+    warnings: list[str] = Field(default_factory=list)
+    """The doctor's findings that did not stop the run."""
+    refused: str = ""
+    """Why the scene was not run; empty when it was."""
+
+    def seen(self, oracle: bool) -> str:
+        """Content hash of what a method sees of this scene."""
+        return fingerprint.of_data([self.digests["task"], self.digests["truth"] if oracle else ""])
+
+    def read(self, parts: Iterable[str]) -> str:
+        """Content hash of the mask and the parts of this scene that a metric reads."""
+        return fingerprint.of_data([self.digests[part] for part in ("mask", *parts)])
+
+
+class RowInfo(BaseModel):
+    """A row as it was asked for last."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: str
+    preset: str | None
+    settings: dict[str, Any]
+    fingerprint: str
+    title: str
+    summary: str
+    licence: str
+    paper: str
+    oracle: bool
+    scenes: list[str]
+    """Scene ids asked for, over all invocations."""
+    fits: list[int]
+    seeds: list[int]
+
+
+class ColumnInfo(BaseModel):
+    """A metric as it was asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metric: str
+    config: dict[str, Any]
+    signature: str
+    title: str
+    summary: str
+    direction: Direction
+    region: Region
+    image: Source
+    reads: list[str]
+    unit: str
+    digits: int
+
+
+class Invocation(BaseModel):
+    """One command that worked on this run folder."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    started: str
+    command: list[str]
+    version: str
+
+
+class Manifest(Record):
+    """run.json: what this run folder was asked to hold."""
+
+    suite: str
+    suite_path: str
+    feather: float
+    """Pixels per 512 of the composite's feather."""
+    scenes: dict[str, SceneInfo] = Field(default_factory=dict)
+    rows: dict[str, RowInfo] = Field(default_factory=dict)
+    """By label."""
+    columns: dict[str, ColumnInfo] = Field(default_factory=dict)
+    """By signature hash."""
+    invocations: list[Invocation] = Field(default_factory=list)

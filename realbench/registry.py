@@ -1,0 +1,42 @@
+"""Finding plug-ins. Built-in and third-party ones come through the same entry points, with the same rights."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from realbench.errors import RealbenchError, UsageError
+
+Kind = Literal["methods", "metrics", "runners", "reports"]
+
+
+@cache
+def _points(kind: Kind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=f"realbench.{kind}"), key=lambda point: point.name)}
+
+
+def names(kind: Kind) -> list[str]:
+    """Registered names, sorted."""
+    return list(_points(kind))
+
+
+def load(kind: Kind, name: str) -> Any:
+    """The class registered under a name. Raises UsageError for an unknown name, RealbenchError for a plug-in that can't be imported."""
+    points = _points(kind)
+    if name not in points:
+        close = get_close_matches(name, points, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UsageError(f"unknown {kind[:-1]} {name!r}: {hint}known: {', '.join(points) or 'none (is realbench installed?)'}")
+    try:
+        plugin = points[name].load()
+    except Exception as error:
+        owner = points[name].dist
+        distribution = owner.name if owner else "an unknown package"
+        raise RealbenchError(
+            f"{kind[:-1]} {name} of {distribution} cannot be imported ({type(error).__name__}: {error}); reinstall that package"
+        ) from error
+    if getattr(plugin, "card", None) is None or plugin.card.id != name:
+        raise RealbenchError(f"{kind[:-1]} {name}: {points[name].value} has no card with the id {name!r}; correct the plug-in")
+    return plugin

@@ -1,0 +1,237 @@
+"""The run folder: plain files that survive a crash at any moment.
+
+Every file is written under a temporary name, fsynced and renamed; a cell's record comes after its images. After a crash a cell
+therefore has either no valid record (it is run again) or all of its files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from realbench import fingerprint
+from realbench.errors import RealbenchError, UsageError
+from realbench.records import SCHEMA, FillRecord, FitRecord, Manifest, Record, ScoreRecord
+
+MANIFEST = "run.json"
+RECORD = "record.json"
+_TEMPORARY = ".tmp-"
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where one fill lives: (row, scene, fit, seed)."""
+
+    label: str
+    fingerprint: str
+    scene: str
+    fit: int
+    seed: int
+
+
+class RunFolder:
+    """One run on disk. Reading never raises for a broken record: what cannot be read counts as missing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def row(self, label: str, row_fingerprint: str) -> Path:
+        """The folder of a row."""
+        return self.root / f"{folder_name(label.replace(':', '.'))}-{row_fingerprint}"
+
+    def fit(self, cell: Cell) -> Path:
+        """The folder of a cell's fit."""
+        return self.row(cell.label, cell.fingerprint) / folder_name(cell.scene) / f"fit-{cell.fit}"
+
+    def cell(self, cell: Cell) -> Path:
+        """The folder of a cell."""
+        return self.fit(cell) / f"seed-{cell.seed:05d}"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run folder: two commands that write never work on it at once. Raises UsageError when it is held."""
+        from filelock import FileLock, Timeout
+
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise UsageError(f"{self.root}: another command is working on this run; wait for it to end, or give another --out") from None
+        except PermissionError as error:
+            raise UsageError(f"{self.root}: cannot be written ({error.strerror}); give another --out") from error
+
+    def read_manifest(self) -> Manifest:
+        """What the run was asked to hold. Raises UsageError where there is no run or its manifest is broken."""
+        path = self.root / MANIFEST
+        if not path.is_file():
+            raise UsageError(f"{self.root}: no run here (expected {MANIFEST}); give a folder that `realbench run` wrote")
+        manifest = _read(path, Manifest)
+        if manifest is None:
+            raise UsageError(f"{path}: broken, or written by another version (expected schema {SCHEMA}); move it aside and run again")
+        return manifest
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace run.json."""
+        write_atomic({self.root / MANIFEST: _encode(manifest)})
+
+    def read_fill(self, cell: Cell) -> FillRecord | None:
+        """A cell's record; None when it has none, when it is broken, or when an image it vouches for is not there in full."""
+        folder = self.cell(cell)
+        record = _read(folder / RECORD, FillRecord)
+        if record is None or record.state != "ok":
+            return record
+        whole = record.files and all(_size(folder / name) == record.sizes.get(name) for name in record.files)
+        return record if whole else None
+
+    def read_images(self, cell: Cell, record: FillRecord) -> dict[str, bytes] | None:
+        """The bytes of raw.png and fill.png; None when they are not what the record vouches for."""
+        images = {}
+        for name, digest in record.files.items():
+            with suppress(OSError):
+                images[name] = (self.cell(cell) / name).read_bytes()
+            if name not in images or fingerprint.of_bytes(images[name]) != digest:
+                return None
+        return images
+
+    def write_fill(self, cell: Cell, record: FillRecord, images: Mapping[str, bytes]) -> None:
+        """Commit a cell: images first, then the record; an older record moves to attempts/."""
+        folder = self.cell(cell)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._keep_attempt(folder)
+        write_atomic({folder / name: data for name, data in images.items()})
+        write_atomic({folder / RECORD: _encode(record)})
+
+    def drop_fill(self, cell: Cell) -> None:
+        """Withdraw a cell whose images proved corrupt; its record moves to attempts/."""
+        self._keep_attempt(self.cell(cell))
+
+    def read_fit(self, cell: Cell) -> FitRecord | None:
+        """The record of a cell's fit; None when it has none or a state file is missing."""
+        folder = self.fit(cell)
+        record = _read(folder / RECORD, FitRecord)
+        if record is None or record.state != "ok":
+            return record
+        return record if all((folder / "state" / name).is_file() for name in record.files) else None
+
+    def read_state(self, cell: Cell, record: FitRecord) -> dict[str, bytes] | None:
+        """The fitted state's files; None when they are not what the record vouches for."""
+        state = {}
+        for name, digest in record.files.items():
+            with suppress(OSError):
+                state[name] = (self.fit(cell) / "state" / name).read_bytes()
+            if name not in state or fingerprint.of_bytes(state[name]) != digest:
+                return None
+        return state
+
+    def write_fit(self, cell: Cell, record: FitRecord, state: Mapping[str, bytes]) -> None:
+        """Commit a fit: state files first, then the record."""
+        folder = self.fit(cell)
+        (folder / "state").mkdir(parents=True, exist_ok=True)
+        self._keep_attempt(folder)
+        write_atomic({folder / "state" / name: data for name, data in state.items()})
+        write_atomic({folder / RECORD: _encode(record)})
+
+    def read_score(self, cell: Cell, key: str) -> ScoreRecord | None:
+        """A score; None when there is none or it is broken."""
+        return _read(self.cell(cell) / "scores" / f"{key}.json", ScoreRecord)
+
+    def write_scores(self, scores: Iterable[tuple[Cell, str, ScoreRecord]]) -> None:
+        """Commit scores, each under its signature's hash."""
+        files = {self.cell(cell) / "scores" / f"{key}.json": _encode(record) for cell, key, record in scores}
+        for folder in {path.parent for path in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(files)
+
+    def _keep_attempt(self, folder: Path) -> None:
+        record = folder / RECORD
+        if not record.exists():
+            return
+        attempts = folder / "attempts"
+        attempts.mkdir(exist_ok=True)
+        record.replace(attempts / f"{len(list(attempts.iterdir())):03d}.json")
+
+
+def finished(folder: RunFolder, manifest: Manifest) -> list[tuple[Cell, FillRecord]]:
+    """Every finished cell of a run, row by row."""
+    found = []
+    for cell in asked(manifest):
+        record = folder.read_fill(cell)
+        if record is not None and record.state == "ok":
+            found.append((cell, record))
+    return found
+
+
+def asked(manifest: Manifest) -> list[Cell]:
+    """Every cell a run was asked for, row by row, refused scenes left out."""
+    return [
+        Cell(label, row.fingerprint, scene, fit, seed)
+        for label, row in manifest.rows.items()
+        for scene in row.scenes
+        if not manifest.scenes[scene].refused
+        for fit in row.fits
+        for seed in row.seeds
+    ]
+
+
+def write_atomic(files: Mapping[Path, bytes]) -> None:
+    """Write files so that each is whole or absent after a crash. Raises RealbenchError with the path where the disk refuses."""
+    for path, data in files.items():
+        temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise RealbenchError(f"{path}: cannot be written ({error.strerror or error}); nothing finished is lost: run again") from error
+    for folder in {path.parent for path in files}:
+        _sync_folder(folder)
+
+
+def folder_name(name: str) -> str:
+    """A name as one safe path component: plain names stay as they are, others are percent-encoded and shortened."""
+    safe = quote(name, safe=" ._+()@-=,~")
+    if safe.startswith("."):
+        safe = f"%2E{safe[1:]}"
+    return safe if len(safe) <= 120 else f"{safe[:100]}~{fingerprint.of_bytes(name.encode())[:12]}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames durable; Windows cannot open folders, and needs not."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _encode(record: Record) -> bytes:
+    return record.model_dump_json(indent=1).encode()
+
+
+def _read(path: Path, kind: type[R]) -> R | None:
+    try:
+        record = kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return record if record.schema_version == SCHEMA else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

@@ -1,0 +1,64 @@
+"""Messages between the driver and its workers: a JSON head and named arrays, without pickle."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+_LENGTH = struct.Struct("<Q")
+
+
+@dataclass(frozen=True)
+class Message:
+    """Plain data and the arrays that go with it; bytes travel as one-dimensional uint8 arrays."""
+
+    head: Mapping[str, Any]
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+
+    def data(self, name: str) -> bytes:
+        """A blob that was sent as bytes."""
+        return self.arrays[name].tobytes()
+
+
+def blob(data: bytes) -> Array:
+    """Bytes as a message's array."""
+    return np.frombuffer(data, dtype=np.uint8)
+
+
+def send(stream: BinaryIO, message: Message) -> None:
+    """Write one message. Raises OSError when the other side is gone."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in message.arrays.items()}
+    shapes = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+    head = json.dumps({"head": message.head, "arrays": shapes}).encode()
+    stream.write(_LENGTH.pack(len(head)))
+    stream.write(head)
+    for array in arrays.values():
+        stream.write(array.reshape(-1).view(np.uint8).data)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Message | None:
+    """Read one message; None at the end of the stream, also in the middle of a message (the other side died)."""
+    prefix = stream.read(_LENGTH.size)
+    if len(prefix) < _LENGTH.size:
+        return None
+    text = stream.read(_LENGTH.unpack(prefix)[0])
+    try:
+        outer = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    arrays = {}
+    for name, (dtype, shape) in outer["arrays"].items():
+        size = int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64))
+        data = stream.read(size)
+        if len(data) < size:
+            return None
+        arrays[name] = np.frombuffer(data, dtype=dtype).reshape(shape)
+    return Message(outer["head"], arrays)
