@@ -99,7 +99,7 @@ class FillStage:
             "feather": self.feather,
             "device": self.device,
             "dtype": self.dtype,
-            "work": str(self._work(cell)) if unit.fits else None,
+            "work": str(self._work(cell)) if unit.fits and state is None else None,
             "state": None if state is None else list(state),
             **scene_head(scene),
         }

@@ -1,0 +1,120 @@
+"""realbench run, score, status."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realbench.cli.guard import guarded
+from realbench.errors import Exit
+
+if TYPE_CHECKING:
+    from realbench.bench import Summary
+
+Methods = Annotated[list[str], typer.Option("--method", "-m", metavar="NAME[:PRESET][=LABEL]", help="A row of the table; repeatable.")]
+Metrics = Annotated[
+    list[str] | None, typer.Option("--metric", metavar="NAME[:key=value,…]", help="A column; default: all without weights.")
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="[NAME.]key=value", help="A method's setting; repeatable.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of each worker; default: cores / workers.")]
+Timeout = Annotated[float | None, typer.Option(min=0.1, metavar="S", help="Seconds any one fit, fill or metric may take.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps: for methods and metrics that run on torch.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+@guarded
+def run(
+    method: Methods,
+    scenes: Annotated[str, typer.Option(metavar="PATH|demo", help="A suite's folder, or the embedded suite.")] = "demo",
+    scene: Annotated[list[str] | None, typer.Option("--scene", metavar="ID", help="Only this scene; repeatable.")] = None,
+    seeds: Annotated[str, typer.Option(metavar="N|A-B", help="How many seeds, or which.")] = "1",
+    fits: Annotated[int, typer.Option(min=1, help="Repeats of the fit, for methods that adapt to a scene.")] = 1,
+    metric: Metrics = None,
+    set_: Settings = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder; default: runs/<suite's name>.")] = None,
+    runner: Annotated[str, typer.Option(help="Where work executes.")] = "local",
+    workers: Workers = 1,
+    threads: Threads = None,
+    timeout: Timeout = None,
+    device: Device = "auto",
+    dtype: Annotated[str, typer.Option(help="Floating-point type for methods that run on torch.")] = "float32",
+    feather: Annotated[float | None, typer.Option(help="Blend outside the hole, in pixels for a shorter side of 512; default 4.")] = None,
+    strict: Annotated[bool, typer.Option(help="Refuse scenes that come with warnings.")] = False,
+    fail_fast: Annotated[bool, typer.Option(help="Stop at the first failed cell.")] = False,
+) -> Exit:
+    """Run methods over scenes and score their fills. Run it again to resume: what is finished is kept."""
+    from realbench import bench
+    from realbench.cli.screen import Screen
+
+    on = bench.Machine(runner, workers, threads, timeout, device, dtype, fail_fast)
+    options = {"scenes": scenes, "scene": scene or (), "seeds": seeds, "fits": fits, "metrics": metric, "settings": set_ or ()}
+    with Screen() as watch:
+        summary = bench.run(method, **options, out=out, feather=feather, strict=strict, on=on, watch=watch)  # type: ignore[arg-type]
+    return _close(summary)
+
+
+@guarded
+def score(
+    run: RunPath,
+    metric: Metrics = None,
+    runner: Annotated[str, typer.Option(help="Where work executes.")] = "local",
+    workers: Workers = 1,
+    threads: Threads = None,
+    timeout: Timeout = None,
+    device: Device = "auto",
+) -> Exit:
+    """Score the finished fills of a run again, or with further metrics; no fill is made."""
+    from realbench import bench
+    from realbench.cli.screen import Screen
+
+    with Screen() as watch:
+        on = bench.Machine(runner, workers, threads, timeout, device)
+        summary = bench.score(run, metrics=metric, on=on, watch=watch)
+    return _close(summary)
+
+
+@guarded
+def status(run: RunPath) -> Exit:
+    """Count a run's cells and scores by state."""
+    from rich.markup import escape
+
+    from realbench.cli.tables import show
+    from realbench.results import load_run
+
+    results = load_run(run)
+    cells, scores = results.cells(), results.scores()
+    lines = []
+    for label in results.rows:
+        fills = Counter(cells.loc[cells["label"] == label, "state"])
+        values = Counter(scores.loc[scores["label"] == label, "state"])
+        lines.append([escape(label), *(_count(fills, state) for state in STATES), *(_count(values, state) for state in ("ok", "missing"))])
+    show(["row", *STATES, "scores", "not scored"], lines, right=range(1, 9))
+    refused = {name: info.refused for name, info in results.scenes.items() if info.refused}
+    for name, reason in refused.items():
+        typer.echo(f"refused: scene {name}: {reason}")
+    states = Counter(cells["state"])
+    return Exit.FAILED_CELLS if states["failed"] or states["timeout"] else Exit.DONE if states["ok"] else Exit.NOTHING_MEASURED
+
+
+STATES = ("ok", "failed", "timeout", "unsupported", "missing", "stale")
+
+
+def _count(counts: Counter[str], state: str) -> str:
+    return str(counts[state]) if counts[state] else "–"
+
+
+def _close(summary: Summary) -> Exit:
+    """The last lines of a run: what was done, what was not, what to type next."""
+    for what, counts in (("fills", summary.fills), ("scores", summary.scores)):
+        words = ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state))
+        typer.echo(f"{what}: {words or 'none'}")
+    if summary.refused:
+        typer.echo(f"refused scenes: {', '.join(summary.refused)} (see `realbench scenes check`)")
+    if summary.stopped:
+        typer.echo("stopped at the first failure (--fail-fast); the same command goes on from here")
+    typer.echo(f"run: {summary.folder}   next: realbench report {summary.folder}")
+    return summary.exit_code
