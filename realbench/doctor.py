@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -146,35 +147,43 @@ def _of_references(scene: Scene) -> Iterator[str]:
 def _difference_as_copy(truth: UInt8Image, reference: UInt8Image) -> float:
     """Smallest mean difference (levels of 255) of the two over shifts up to COPY_SHIFT pixels; infinite where they are no copies.
 
-    Compared at the coarser of both sizes, so that a copy which lost detail in scaling still counts.
+    A copy may be scaled, so both are brought to the coarser of their sizes; one that lost a margin is compared as it is, too.
     """
     (height, width), (other_height, other_width) = truth.shape[:2], reference.shape[:2]
     if abs(other_width * height / (other_height * width) - 1) > COPY_ASPECT:
         return math.inf
+    glance = max(1, width // GLANCE_SCALE), max(1, height // GLANCE_SCALE)
+    if _mean_difference(_resized(truth, glance), _resized(reference, glance)) > GLANCE_LEVELS:
+        return math.inf
     scale = min(1.0, max(other_height / height, 1 / COPY_SCALE))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    glance = max(1, width // GLANCE_SCALE), max(1, height // GLANCE_SCALE)
-    if float(np.mean(_alike_difference(_resized(truth, glance), _resized(reference, glance)))) > GLANCE_LEVELS:
-        return math.inf
-    return _smallest_difference(_resized(truth, size), _resized(reference, size), math.ceil(COPY_SHIFT * scale))
-
-
-def _alike_difference(first: UInt8Image, second: UInt8Image) -> npt.NDArray[np.float64]:
-    return np.abs(first.astype(np.float64) - second)
+    smallest = _smallest_difference(_resized(truth, size), _resized(reference, size), math.ceil(COPY_SHIFT * scale))
+    if 0 < max(abs(other_height - height), abs(other_width - width)) <= 2 * COPY_SHIFT:
+        smallest = min(smallest, _smallest_difference(truth, reference, COPY_SHIFT))
+    return smallest
 
 
 def _smallest_difference(first: UInt8Image, second: UInt8Image, reach: int) -> float:
-    """Smallest mean difference over the overlap of two images of one size, over all shifts of at most `reach` pixels."""
+    """Smallest mean difference of the overlaps when `second` is moved over `first` by up to `reach` pixels.
+
+    The overlaps are compared at half their size, where what JPEG and resampling do to fine detail weighs less.
+    """
+    smallest = math.inf
+    for down, right in itertools.product(range(-reach, reach + 1), repeat=2):
+        height = min(first.shape[0], second.shape[0] + down) - max(0, down)
+        width = min(first.shape[1], second.shape[1] + right) - max(0, right)
+        if height > 0 and width > 0:
+            here = first[max(0, down) :, max(0, right) :][:height, :width]
+            there = second[max(0, -down) :, max(0, -right) :][:height, :width]
+            half = max(1, width // 2), max(1, height // 2)
+            smallest = min(smallest, _mean_difference(_resized(here, half), _resized(there, half)))
+    return smallest
+
+
+def _mean_difference(first: UInt8Image, second: UInt8Image) -> float:
     import cv2
 
-    height, width = first.shape[:2]
-    smallest = math.inf
-    for down in range(-min(reach, height - 1), min(reach, height - 1) + 1):
-        for right in range(-min(reach, width - 1), min(reach, width - 1) + 1):
-            overlap = first[max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
-            shifted = second[max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)]
-            smallest = min(smallest, cv2.norm(overlap, shifted, cv2.NORM_L1) / overlap.size)
-    return smallest
+    return float(cv2.norm(first, second, cv2.NORM_L1)) / first.size
 
 
 def _resized(image: UInt8Image, size: tuple[int, int]) -> UInt8Image:

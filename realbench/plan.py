@@ -153,7 +153,7 @@ def _unknown_setting(target: str | None, key: str, specs: Iterable[tuple[str, st
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """`8` means seeds 0…7, `100-107` means 100…107. Raises UsageError."""
-    match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text.strip())
+    match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", text.strip())
     if match is None:
         raise UsageError(f"--seeds {text!r}: expected a count (8) or a range (100-107)")
     first, last = (0, int(match[1]) - 1) if match[2] is None else (int(match[1]), int(match[2]))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -60,14 +62,18 @@ class RunFolder:
         """Hold the run folder: two commands that write never work on it at once. Raises UsageError when it is held."""
         from filelock import FileLock, Timeout
 
+        lock = FileLock(self.root / ".lock", timeout=0)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / ".lock", timeout=0):
-                yield
+            lock.acquire()
         except Timeout:
             raise UsageError(f"{self.root}: another command is working on this run; wait for it to end, or give another --out") from None
-        except PermissionError as error:
-            raise UsageError(f"{self.root}: cannot be written ({error.strerror}); give another --out") from error
+        except OSError as error:
+            raise UsageError(f"{self.root}: cannot be written ({error.strerror or error}); give another --out") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def read_manifest(self) -> Manifest:
         """What the run was asked to hold. Raises UsageError where there is no run or its manifest is broken."""
@@ -105,10 +111,8 @@ class RunFolder:
     def write_fill(self, cell: Cell, record: FillRecord, images: Mapping[str, bytes]) -> None:
         """Commit a cell: images first, then the record; an older record moves to attempts/."""
         folder = self.cell(cell)
-        folder.mkdir(parents=True, exist_ok=True)
         self._keep_attempt(folder)
-        write_atomic({folder / name: data for name, data in images.items()})
-        write_atomic({folder / RECORD: _encode(record)})
+        write_atomic({**{folder / name: data for name, data in images.items()}, folder / RECORD: _encode(record)})
 
     def drop_fill(self, cell: Cell) -> None:
         """Withdraw a cell whose images proved corrupt; its record moves to attempts/."""
@@ -135,10 +139,8 @@ class RunFolder:
     def write_fit(self, cell: Cell, record: FitRecord, state: Mapping[str, bytes]) -> None:
         """Commit a fit: state files first, then the record."""
         folder = self.fit(cell)
-        (folder / "state").mkdir(parents=True, exist_ok=True)
         self._keep_attempt(folder)
-        write_atomic({folder / "state" / name: data for name, data in state.items()})
-        write_atomic({folder / RECORD: _encode(record)})
+        write_atomic({**{folder / "state" / name: data for name, data in state.items()}, folder / RECORD: _encode(record)})
 
     def read_score(self, cell: Cell, key: str) -> ScoreRecord | None:
         """A score; None when there is none or it is broken."""
@@ -147,9 +149,7 @@ class RunFolder:
     def write_scores(self, scores: Iterable[tuple[Cell, str, ScoreRecord]]) -> None:
         """Commit scores, each under its signature's hash."""
         files = {self.cell(cell) / "scores" / f"{key}.json": _encode(record) for cell, key, record in scores}
-        for folder in {path.parent for path in files}:
-            folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(files)
+        write_atomic(files, durable=False)  # a score lost to a power failure is computed again
 
     def _keep_attempt(self, folder: Path) -> None:
         record = folder / RECORD
@@ -182,22 +182,42 @@ def asked(manifest: Manifest) -> list[Cell]:
     ]
 
 
-def write_atomic(files: Mapping[Path, bytes]) -> None:
-    """Write files so that each is whole or absent after a crash. Raises RealbenchError with the path where the disk refuses."""
-    for path, data in files.items():
-        temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
+def write_atomic(files: Mapping[Path, bytes], *, durable: bool = True) -> None:
+    """Write files so that each is whole or absent after a crash, and none is there without those before it.
+
+    With `durable` the renames, too, survive a power failure; without, a file may then be absent again.
+    Raises RealbenchError with the path where the disk refuses.
+    """
+    temporary = {path: path.with_name(f"{_TEMPORARY}{path.name}") for path in files}
+    path = next(iter(files), Path())
+    try:
+        for folder in {path.parent for path in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        # At once, because file systems commit concurrent syncs together: sixteen take little longer than one.
+        list(_pool().map(_write_synced, temporary.values(), files.values()))
+        for path, written in temporary.items():
+            written.replace(path)
+    except OSError as error:
+        for written in temporary.values():
             with suppress(OSError):
-                temporary.unlink()
-            raise RealbenchError(f"{path}: cannot be written ({error.strerror or error}); nothing finished is lost: run again") from error
-    for folder in {path.parent for path in files}:
-        _sync_folder(folder)
+                written.unlink()
+        problem = f"{error.filename or path}: cannot be written ({error.strerror or error})"
+        raise RealbenchError(f"{problem}; nothing finished is lost: mend it and run again") from error
+    if durable:
+        for folder in {path.parent for path in files}:
+            _sync_folder(folder)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(16, thread_name_prefix="write")
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def folder_name(name: str) -> str:

@@ -42,9 +42,10 @@ GEOMETRY = [
     ("pan right moves the picture left", Shot(pan=5), CENTRE, (120 - F * TAN5, 80)),
     ("tilt down moves the picture up", Shot(tilt=5), CENTRE, (120, 80 - F * TAN5)),
     ("zoom spreads it", Shot(pan=5, zoom=2), CENTRE, (120 - 2 * F * TAN5, 80)),
-    ("zoom about the axis", Shot(zoom=2), CENTRE + (10, -7), (140, 66)),
-    ("roll turns the picture clockwise", Shot(roll=30), CENTRE + (10, 0), (120 + 10 * COS30, 80 + 10 * SIN30)),
-    ("a point at 5 degrees is where the panned camera looks", Shot(pan=5), CENTRE + (F * TAN5, 0), (120, 80)),
+    ("zoom about the axis", Shot(zoom=2), CENTRE + np.array([10, -7]), (140, 66)),
+    ("roll turns the picture clockwise", Shot(roll=30), CENTRE + np.array([10, 0]), (120 + 10 * COS30, 80 + 10 * SIN30)),
+    ("roll leaves the axis where it looks", Shot(tilt=5, roll=30), CENTRE + np.array([0, F * TAN5]), (120, 80)),
+    ("a point at 5 degrees is where the panned camera looks", Shot(pan=5), CENTRE + np.array([F * TAN5, 0]), (120, 80)),
 ]
 
 
@@ -66,32 +67,27 @@ def test_straight_ahead_is_the_centre_of_the_source():
     np.testing.assert_array_equal(view, source[50:350, 100:500])
 
 
-def test_pixels_lie_where_the_homography_says():
-    """Against an independent resampling of a smooth image; enlarged, so that averaging changes nothing."""
+@pytest.mark.parametrize(("zoom", "size"), [(1.6, (241, 161)), (0.4, (131, 81))])
+def test_pixels_lie_where_the_homography_says(zoom, size):
+    """Against an independent resampling of an image too smooth for averaging to matter; a quarter pixel off would show."""
     y, x = np.mgrid[:401, :601]
-    source = (
-        np.stack([100 + 80 * np.sin(x / 37), 120 + 90 * np.cos(y / 29), 128 + 60 * np.sin((x + 2 * y) / 51)], axis=-1)
-        .round()
-        .astype(np.uint8)
-    )
-    shot = Shot(pan=4, tilt=-3, roll=7, zoom=1.6)
-    view = photograph(source, shot, VIEW_SIZE)
-    rows, columns = np.mgrid[: VIEW_SIZE[1], : VIEW_SIZE[0]]
-    points = project(
-        np.linalg.inv(homography(shot, SOURCE_SIZE, VIEW_SIZE)), np.column_stack([columns.ravel(), rows.ravel()]).astype(float)
-    )
-    expected = [map_coordinates(source[..., c].astype(float), points.T[::-1], order=1) for c in range(3)]
-    assert view.shape == (161, 241, 3)
-    assert np.abs(view.reshape(-1, 3) - np.transpose(expected)).max() < 2.5
-    shifted = np.abs(np.roll(view, 1, axis=1).reshape(-1, 3) - np.transpose(expected)).max()
-    assert shifted > 4
+    waves = [100 + 80 * np.sin(x / 37), 120 + 90 * np.cos(y / 29), 128 + 60 * np.sin((x + 2 * y) / 51)]
+    source = np.stack(waves, axis=-1).round().astype(np.uint8)
+    shot = Shot(pan=4, tilt=-3, roll=7, zoom=zoom)
+    view = photograph(source, shot, size)
+    rows, columns = np.mgrid[: size[1], : size[0]]
+    back = np.linalg.inv(homography(shot, SOURCE_SIZE, size))
+    points = project(back, np.column_stack([columns.ravel(), rows.ravel()]).astype(float))
+    expected = np.transpose([map_coordinates(source[..., c].astype(float), points.T[::-1], order=1) for c in range(3)])
+    assert view.shape == (size[1], size[0], 3)
+    assert np.abs(view.reshape(-1, 3) - expected).max() < 1.02
 
 
 def test_shrinking_averages_light_instead_of_skipping_pixels():
-    """A fine chequerboard at zoom ¼ is grey of half the light: level 188."""
+    """A fine chequerboard at about a quarter is grey of half the light: level 188."""
     board = (np.indices((400, 600)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    view = photograph(np.repeat(board[..., None], 3, axis=2), Shot(zoom=0.25), (140, 90)).astype(int)
-    assert abs(view - level(0.5)).max() <= 2
+    view = photograph(np.repeat(board[..., None], 3, axis=2), Shot(zoom=0.27), (150, 100)).astype(int)
+    assert abs(view - level(0.5)).max() <= 6
 
 
 BEYOND = [

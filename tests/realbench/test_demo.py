@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 
 from realbench import demo
 from realbench.camera import Shot, photograph, project
@@ -89,19 +90,17 @@ def test_target_is_the_truth_with_a_white_hole(scenes):
         assert (scene.truth[scene.mask] == 255).all(axis=1).mean() < 0.1
 
 
-def test_stereo_pair_keeps_its_disparity(scenes):
-    """Rectified views: block matching finds horizontal shifts that differ with depth."""
+def test_stereo_pair_keeps_its_parallax(scenes):
+    """The published disparity, scaled, takes each of the target's pixels to its like in the reference."""
     scene = scenes["motorcycle"]
     assert scene.size == (512, 345)
-    left, right = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (scene.references[0], scene.truth))
-    shifts = []
-    for x, y in ((250, 150), (420, 30), (60, 330), (330, 160)):
-        patch = right[y - 12 : y + 12, x - 12 : x + 12]
-        found = cv2.matchTemplate(left[y - 12 : y + 12, x - 12 : x + 80], patch, cv2.TM_CCOEFF_NORMED)
-        assert found.max() > 0.8
-        shifts.append(int(found.argmax()))
-    assert min(shifts) >= 3
-    assert max(shifts) - min(shifts) >= 8
+    disparity = cv2.resize(skimage.data.stereo_motorcycle()[2], (512, 345), interpolation=cv2.INTER_NEAREST) * 512 / 741
+    y, x = np.mgrid[:345, :512].astype(np.float32)
+    found = np.isfinite(disparity) & (x + disparity < 511)
+    moved = cv2.remap(scene.references[0], np.where(found, x + disparity, 0).astype(np.float32), y, cv2.INTER_LINEAR)
+    aligned, still = (np.abs(image.astype(int) - scene.truth)[found & scene.mask].mean() for image in (moved, scene.references[0]))
+    assert aligned < 0.5 * still
+    assert np.ptp(disparity[found & scene.mask]) > 10
 
 
 @pytest.mark.parametrize("name", REPHOTOGRAPHED)
@@ -147,6 +146,17 @@ def test_scene_toml_holds_all_that_the_photographs_depend_on(scenes, name):
     for shot, image in zip([record["target"], *record["references"]], [scene.truth, *scene.references], strict=True):
         values = {key: value for key, value in shot.items() if key not in ("size", "homography")}
         np.testing.assert_array_equal(photograph(source, Shot(**values), tuple(shot["size"])), image)
+
+
+def test_neither_a_copy_nor_a_view_of_something_else_becomes_a_reference(monkeypatch):
+    """The first seed draws the target's own shot, the second one that looks away, the third a good one."""
+    source = replace(SOURCES[0], view=(200, 160), references=((200, 160),), hole=rectangle(0, 0, 0.3, 1))
+    drawn = [Shot(), Shot(pan=8), Shot(pan=-2)]
+    asked = []
+    monkeypatch.setattr(demo.camera, "draw", lambda seed, *_: (asked.append(seed), drawn[len(asked) - 1])[1])
+    mask = demo._mask(source.hole, source.view)
+    assert demo._reference(source, (512, 512), Shot(), mask, 0) == drawn[2]
+    assert len(set(asked)) == 3
 
 
 def test_two_builds_are_equal_to_the_byte(folder, tmp_path):

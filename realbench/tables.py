@@ -1,0 +1,275 @@
+"""The comparison tables that every report draws: means, intervals, coverage and ranks, with a reason for whatever is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from realbench import statistics
+from realbench.errors import NothingMeasured
+from realbench.metric import State
+from realbench.records import ColumnInfo, RowInfo
+from realbench.results import Results
+from realbench.statistics import COVERAGE_PERCENT, Ranking
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORACLE = "oracle: it reads the ground truth"
+NO_TRUTH = "the scene has no ground truth"
+NOT_ASKED = "not asked for"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Scores that are not there for one kind of reason."""
+
+    state: State
+    count: int
+    """In fills, or in scenes where the row was never asked for the scene."""
+    reason: str
+    """The first one's reason."""
+
+
+@dataclass(frozen=True)
+class SceneEntry:
+    """One row's scores on one scene under one metric."""
+
+    value: float | None
+    """Mean over seeds, then fits, of those that have a value."""
+    fills: int
+    """Fills with a value."""
+    asked: int
+    """Fills asked for."""
+    missing: tuple[Missing, ...] = ()
+    """What is not there, by state."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row's standing under one metric."""
+
+    mean: float | None
+    """Mean over seeds, fits and scenes, of the scenes that have a value."""
+    interval: tuple[float, float] | None
+    """95 % bootstrap interval of the mean over scenes; None for fewer than two scenes."""
+    scenes: int
+    """Scenes with a value, of those where the metric applies (`TableColumn.scenes`)."""
+    fills: int
+    """Fills with a value on those scenes."""
+    asked: int
+    """Fills asked for on those scenes."""
+    rank: int | None = None
+    common: float | None = None
+    """Mean over the scenes common to all ranked rows, which `rank` rests on."""
+    best: bool = False
+    """First among at least two ranked rows."""
+    unranked: str = ""
+    """Why there is no rank; empty when there is one."""
+    missing: tuple[Missing, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A metric, and the scenes it applies to."""
+
+    info: ColumnInfo
+    scenes: tuple[str, ...]
+    """Scenes on which a row could have a score: with ground truth where the metric needs it."""
+    outside: Mapping[str, str]
+    """The other scenes, each with the reason."""
+    common: tuple[str, ...]
+    """Scenes that the ranks rest on."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of the leaderboard."""
+
+    label: str
+    info: RowInfo
+    fits: int
+    """Different fits asked for, over all scenes."""
+    seeds: int
+    devices: tuple[str, ...]
+    """Device, its name and the floating-point type of every finished fill; more than one is worth a warning."""
+    entries: tuple[Entry, ...]
+    """One a column, in the leaderboard's order."""
+
+    @property
+    def mean_rank(self) -> float | None:
+        """Mean of its ranks; None when it has none."""
+        return statistics.mean(entry.rank for entry in self.entries if entry.rank is not None)
+
+    @property
+    def unranked(self) -> str:
+        """Why it has no rank under any metric; empty when it has one."""
+        return "" if self.mean_rank is not None else next((entry.unranked for entry in self.entries), "")
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Rows by mean rank, best first (one ranked under fewer metrics comes later); then unranked ones; oracles last."""
+
+    columns: tuple[TableColumn, ...]
+    rows: tuple[TableRow, ...]
+
+
+@dataclass(frozen=True)
+class SceneTable:
+    """One metric, scene by scene."""
+
+    info: ColumnInfo
+    scenes: tuple[str, ...]
+    rows: Mapping[str, tuple[SceneEntry, ...]]
+    """By label, in the leaderboard's order; one entry a scene."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything that is shown of a set of runs."""
+
+    leaderboard: Leaderboard
+    per_scene: tuple[SceneTable, ...]
+    """One a column."""
+
+
+def leaderboard(results: Results) -> Leaderboard:
+    """The comparison table. Raises NothingMeasured when no cell or no metric was asked for."""
+    return tables(results).leaderboard
+
+
+def per_scene(results: Results) -> tuple[SceneTable, ...]:
+    """The comparison scene by scene, one table a metric. Raises NothingMeasured when no cell or no metric was asked for."""
+    return tables(results).per_scene
+
+
+def tables(results: Results) -> Tables:
+    """All tables from one reading of the runs. Raises NothingMeasured when no cell or no metric was asked for."""
+    cells, scores = results.cells(), results.scores()
+    if scores.empty:
+        refused = [f"scene {scene}: {info.refused}" for scene, info in results.scenes.items() if info.refused]
+        raise NothingMeasured(f"nothing to show: {refused[0] if refused else 'no cell or no metric was asked for'}")
+    grid = _Grid(results, cells, scores)
+    columns, standings = zip(*(grid.column(info) for info in results.columns.values()), strict=True)
+    rows = [_row(results, label, lines, [standing[label] for standing in standings]) for label, lines in cells.groupby("label", sort=False)]
+    rows.sort(key=_order)
+    shown = tuple(scene for scene in results.scenes if scene in grid.scenes)
+    labels = [row.label for row in rows]
+    by_scene = tuple(grid.table(column, labels, shown) for column in columns)
+    return Tables(Leaderboard(columns, tuple(rows)), by_scene)
+
+
+class _Grid:
+    """Scores by row, metric and scene."""
+
+    def __init__(self, results: Results, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
+        self.results = results
+        self.scenes = set(cells["scene"])
+        self.labels = list(dict.fromkeys(cells["label"]))
+        means = statistics.scene_means(scores, by=("label", "signature")).to_dict()
+        keys = ["label", "signature", "scene"]
+        self.entries = {key: _scene_entry(lines, means.get(key)) for key, lines in scores.groupby(keys, sort=False)}
+        self.inapplicable = self._inapplicable(cells, scores)
+
+    def _inapplicable(self, cells: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str], str]:
+        """Reasons by (signature, scene) where the metric itself, not a fill, said that it cannot score any row but oracles."""
+        ranked = [label for label in self.labels if not self.results.rows[label].oracle] or self.labels
+        keys = ["label", "scene", "fit", "seed"]
+        filled = scores.merge(cells.loc[cells["state"] == "ok", keys], on=keys)
+        filled = filled[filled["label"].isin(ranked)]
+        refused = filled[filled["state"] == "unsupported"].drop_duplicates(["signature", "scene"])
+        scored = set(filled.loc[filled["value"].notna(), ["signature", "scene"]].itertuples(index=False, name=None))
+        lines = refused[["signature", "scene", "reason"]].itertuples(index=False, name=None)
+        return {(signature, scene): reason for signature, scene, reason in lines if (signature, scene) not in scored}
+
+    def column(self, info: ColumnInfo) -> tuple[TableColumn, dict[str, Entry]]:
+        """A metric's scenes, and every row's standing under it."""
+        outside = {scene: reason for scene in self.results.scenes if scene in self.scenes and (reason := self._why_not(info, scene))}
+        scenes = tuple(scene for scene in self.results.scenes if scene in self.scenes and scene not in outside)
+        entries = {label: self._entry(label, info, scenes) for label in self.labels}
+        eligible = {label: self._values(label, info, scenes) for label, entry in entries.items() if not entry.unranked}
+        ranking = statistics.rank(eligible, info.direction)
+        column = TableColumn(info, scenes, outside, ranking.common)
+        return column, {label: _ranked(entry, label, ranking) for label, entry in entries.items()}
+
+    def table(self, column: TableColumn, labels: Iterable[str], scenes: tuple[str, ...]) -> SceneTable:
+        """A metric scene by scene."""
+        signature = column.info.signature
+        return SceneTable(column.info, scenes, {label: tuple(self._at(label, signature, scene) for scene in scenes) for label in labels})
+
+    def _why_not(self, info: ColumnInfo, scene: str) -> str:
+        """Why a metric does not apply to a scene; empty when it does."""
+        if all((label, info.signature, scene) not in self.entries for label in self.labels):
+            return NOT_ASKED
+        if "truth" in info.reads and not self.results.scenes[scene].truth:
+            return NO_TRUTH
+        return self.inapplicable.get((info.signature, scene), "")
+
+    def _at(self, label: str, signature: str, scene: str) -> SceneEntry:
+        return self.entries.get((label, signature, scene), SceneEntry(None, 0, 0, (Missing("missing", 1, NOT_ASKED),)))
+
+    def _values(self, label: str, info: ColumnInfo, scenes: Iterable[str]) -> dict[str, float]:
+        found = ((scene, self._at(label, info.signature, scene).value) for scene in scenes)
+        return {scene: value for scene, value in found if value is not None}
+
+    def _entry(self, label: str, info: ColumnInfo, scenes: tuple[str, ...]) -> Entry:
+        """A row's standing before it is ranked; `unranked` says why it cannot be."""
+        parts = [self._at(label, info.signature, scene) for scene in scenes]
+        values = [part.value for part in parts if part.value is not None]
+        fills, asked = sum(part.fills for part in parts), sum(part.asked for part in parts)
+        unranked = ORACLE if self.results.rows[label].oracle else _uncovered(len(values), len(scenes), fills, asked)
+        missing = _merge(item for part in parts for item in part.missing)
+        return Entry(statistics.mean(values), statistics.interval(values), len(values), fills, asked, unranked=unranked, missing=missing)
+
+
+def _scene_entry(lines: pd.DataFrame, value: float | None) -> SceneEntry:
+    absent = lines[lines["value"].isna()]
+    missing = [_missing(state, reason) for state, reason in zip(absent["state"], absent["reason"], strict=True)]
+    if value is not None and value != value:
+        value, missing = None, [*missing, Missing("failed", len(lines) - len(absent), "values of +∞ and −∞ have no mean")]
+    return SceneEntry(value, len(lines) - len(absent), len(lines), _merge(missing))
+
+
+def _missing(state: State, reason: str) -> Missing:
+    """A score record that says ok and holds no value is broken."""
+    return Missing("failed", 1, "the score's record holds no value") if state == "ok" else Missing(state, 1, reason)
+
+
+def _merge(missing: Iterable[Missing]) -> tuple[Missing, ...]:
+    ordered = sorted(missing, key=lambda item: item.state)
+    groups = [list(items) for _, items in groupby(ordered, key=lambda item: item.state)]
+    return tuple(Missing(items[0].state, sum(item.count for item in items), items[0].reason) for items in groups)
+
+
+def _uncovered(scenes: int, of: int, fills: int, asked: int) -> str:
+    """Why a row's coverage is too small for a rank; empty when it is not."""
+    if of == 0:
+        return "the metric applies to no scene"
+    if not statistics.is_covered(scenes, of):
+        return f"scores on {scenes} of {of} scenes, {COVERAGE_PERCENT} % needed"
+    if not statistics.is_covered(fills, asked):
+        return f"scores for {fills} of {asked} fills, {COVERAGE_PERCENT} % needed"
+    return ""
+
+
+def _ranked(entry: Entry, label: str, ranking: Ranking) -> Entry:
+    if entry.unranked:
+        return entry
+    if label not in ranking.ranks:
+        return replace(entry, unranked="no mean over the scenes common to all rows with enough coverage")
+    place = ranking.ranks[label]
+    return replace(entry, rank=place, common=ranking.means[label], best=place == 1 and len(ranking.ranks) > 1)
+
+
+def _row(results: Results, label: str, lines: pd.DataFrame, entries: list[Entry]) -> TableRow:
+    done = lines.loc[lines["state"] == "ok", ["device", "device_name", "dtype"]].dropna().drop_duplicates()
+    devices = tuple(sorted(f"{device} ({name}), {dtype}" for device, name, dtype in done.itertuples(index=False, name=None)))
+    return TableRow(label, results.rows[label], lines["fit"].nunique(), lines["seed"].nunique(), devices, tuple(entries))
+
+
+def _order(row: TableRow) -> tuple[bool, int, float]:
+    ranks = [entry.rank for entry in row.entries if entry.rank is not None]
+    return row.info.oracle, -len(ranks), row.mean_rank or 0.0
