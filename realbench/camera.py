@@ -95,11 +95,13 @@ def draw(seed: int, source_size: Size, view_size: Size, ranges: Ranges | None = 
 
 
 def homography(shot: Shot, source_size: Size, view_size: Size) -> FloatArray:
-    """3×3 matrix from source pixels to view pixels (pixel centres are whole numbers), its last element 1."""
+    """3×3 matrix from source pixels to view pixels (pixel centres are whole numbers).
+
+    It is scaled so that the third coordinate of a mapped point is its depth, positive in front of the camera.
+    """
     focal = FOCAL * max(source_size)
     turn = _rotation(2, shot.roll) @ _rotation(0, shot.tilt) @ _rotation(1, -shot.pan)
-    matrix = _intrinsics(focal * shot.zoom, view_size) @ turn @ invert(_intrinsics(focal, source_size))
-    return np.asarray(matrix / matrix[2, 2])
+    return np.asarray(_intrinsics(focal * shot.zoom, view_size) @ turn @ invert(_intrinsics(focal, source_size)), np.float64)
 
 
 def project(matrix: FloatArray, points: FloatArray) -> FloatArray:

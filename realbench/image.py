@@ -109,6 +109,8 @@ def _decode(data: bytes, name: str, formats: tuple[str, ...]) -> tuple[Image, li
             if width * height > MAX_PIXELS:
                 raise SceneError(_too_large(name, f"{width} × {height}"))
             image.load()
+            if image.mode == "P" and image.palette is None:
+                raise ValueError("its palette is missing")
             upright = ImageOps.exif_transpose(_to_8_bits(image, data))
     except pil.DecompressionBombError as error:
         raise SceneError(_too_large(name, "far too many")) from error

@@ -35,7 +35,7 @@ class WorkerProcess:
         self._log = log
         stderr = log.open("ab") if log else None
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "realbench.worker"],
+            [sys.executable, "-P", "-m", "realbench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from realbench import registry
 
 if TYPE_CHECKING:
     from realbench.results import Results
@@ -25,3 +28,11 @@ class Report(Protocol):
 
     def write(self, results: Results, folder: Path) -> list[Path]:
         """Write files into an existing folder; returns them, the one to open first."""
+
+
+def write_reports(results: Results, folder: str | Path, reports: Sequence[str] | None = None) -> list[Path]:
+    """Write reports (all that are installed, or the named ones) of results into a folder, made where it is missing."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = registry.names("reports") if reports is None else reports
+    return [path for name in names for path in registry.load("reports", name)().write(results, folder)]

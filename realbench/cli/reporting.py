@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from realbench import registry
 from realbench.cli.guard import guarded
 from realbench.errors import Exit
 
@@ -18,13 +17,10 @@ def report(
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Where to write; default: <first run>/report.")] = None,
 ) -> Exit:
     """Write the leaderboard (HTML, Markdown) and the scores (CSV, Parquet) of one or more runs."""
+    from realbench.report import write_reports
     from realbench.results import latest_run, load_run
 
     runs = run or [latest_run()]
-    results = load_run(*runs)
-    folder = out or runs[0] / "report"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in registry.names("reports"):
-        for path in registry.load("reports", name)().write(results, folder):
-            typer.echo(f"wrote {path}")
+    for path in write_reports(load_run(*runs), out or runs[0] / "report"):
+        typer.echo(f"wrote {path}")
     return Exit.DONE

@@ -87,7 +87,16 @@ def import_(
     from realbench.cli.screen import Screen
 
     with Screen() as watch:
-        suite = import_archive(archive, destination, watch=watch)
+        watch.begin("unpacking, %", 100)
+        shown = 0
+
+        def progress(done: float, total: float, text: str) -> None:
+            nonlocal shown
+            share = int(100 * done / total) if total else 100
+            watch.step(text, share - shown)
+            shown = share
+
+        suite = import_archive(archive, destination, progress=progress)
     typer.echo(f"unpacked: {suite}   next: realbench run --method telea --scenes {suite}")
     check(str(suite))
     return Exit.DONE

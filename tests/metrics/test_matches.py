@@ -15,6 +15,7 @@ from realbench.errors import Unsupported, UsageError
 from realbench.method import Context
 from realbench.metric import Batch
 from realbench.metrics import matches
+from realbench.metrics._sift import Features, Sift
 from realbench.metrics.matches import Config, Matches
 from realbench.scene import Scene
 
@@ -125,7 +126,21 @@ def test_at_most_200_lines_from_all_references(known):
     assert 130 <= numbers.count(0) <= 150
 
 
-@pytest.mark.parametrize("pairs", [[], [(1, 1, 5, 2)] * 7, [(1, 1, 5, 2)] * 30, [(x, 1, x, 2) for x in range(20)]])
+FITS_NOTHING = [
+    (8, 2, 1, 5),
+    (4, 3, 4, 9),
+    (7, 4, 8, 0),
+    (8, 6, 8, 9),
+    (7, 0, 3, 4),
+    (3, 9, 7, 3),
+    (6, 9, 0, 8),
+    (3, 2, 1, 5),
+    (6, 0, 5, 6),
+]
+"""Makes OpenCV 5.0 raise."""
+
+
+@pytest.mark.parametrize("pairs", [[], [(1, 1, 5, 2)] * 7, [(1, 1, 5, 2)] * 30, [(x, 1, x, 2) for x in range(20)], FITS_NOTHING])
 def test_pairs_that_fix_no_geometry_count_zero_or_more_but_never_fail(known, pairs):
     known({1: pairs})
     (result,) = score(small_scene(plain(1, (5, 20))), plain(9, (6, 10)), config=Config(backend="known"))
@@ -133,6 +148,14 @@ def test_pairs_that_fix_no_geometry_count_zero_or_more_but_never_fail(known, pai
     assert result.value >= 0
     if len(pairs) < 8:
         assert result.value == 0
+
+
+def test_seven_pairs_fix_no_geometry_and_eight_do(known):
+    x, y, depth = np.random.default_rng(1).uniform(5, 90, (3, 8))
+    agreeing = np.column_stack([x + depth / 5, y + depth / 9, x, y])
+    known({1: agreeing[:7], 2: agreeing})
+    scene = Scene("s", (plain(1, (100, 120)), plain(2, (100, 120))), plain(0, (100, 100)), np.ones((100, 100), bool))
+    assert score(scene, plain(9, (100, 100)), config=Config(backend="known"))[0].artefacts["counts"] == [0, 8]
 
 
 def test_geometry_drops_outliers(known):
@@ -153,6 +176,33 @@ def test_geometry_drops_outliers(known):
 def test_no_reference_is_unsupported():
     with pytest.raises(Unsupported, match="reference"):
         score(small_scene(), plain(9, (6, 10)))
+
+
+# --- the SIFT backend -------------------------------------------------------------------------------------------------------------
+
+
+def features(*rows):
+    """Key points at (row number, 10 · row number) with the given first descriptor values."""
+    descriptors = np.zeros((len(rows), 128), np.float32)
+    for number, row in enumerate(rows):
+        descriptors[number, : len(row)] = row
+    return Features(np.array([(number, 10 * number) for number in range(len(rows))], float).reshape(-1, 2), descriptors)
+
+
+PAIRING = [
+    ("each finds its own", features((9, 0), (0, 9)), features((0, 8), (8, 0)), [(0, 0, 1, 10), (1, 10, 0, 0)]),
+    ("two like one: only the nearer", features((9, 0), (0, 9)), features((7, 0), (8, 0)), [(0, 0, 1, 10)]),
+    ("distances 1 and 1.2: not clear enough", features((9, 0), (6.8, 0)), features((8, 0)), []),
+    ("distances 1 and 1.3: clear enough", features((9, 0), (6.7, 0)), features((8, 0)), [(0, 0, 0, 0)]),
+    ("one descriptor leaves nothing to compare with", features((9, 0)), features((9, 0)), []),
+    ("nothing found in the fill", features((9, 0), (0, 9)), features(), []),
+    ("nothing found in the reference", features(), features((9, 0), (0, 9)), []),
+]
+
+
+@pytest.mark.parametrize(("name", "reference", "fill", "pairs"), PAIRING, ids=[row[0] for row in PAIRING])
+def test_pairs_are_mutual_and_clear(name, reference, fill, pairs):
+    assert [tuple(row) for row in Sift(100, 0.8).pair(reference, fill)] == pairs
 
 
 # --- the SIFT backend on photographs ----------------------------------------------------------------------------------------------
