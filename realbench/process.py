@@ -55,7 +55,7 @@ class WorkerProcess:
         """
         try:
             wire.send(cast(BinaryIO, self._process.stdin), request)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: the pipe was closed here, by kill()
             raise self._lost() from None
         deadline = _deadline(timeout)
         while True:

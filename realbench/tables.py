@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from realbench import statistics
 from realbench.errors import NothingMeasured
-from realbench.metric import State
+from realbench.metric import Direction, State
 from realbench.records import ColumnInfo, RowInfo
 from realbench.results import Results
 from realbench.statistics import COVERAGE_PERCENT, Ranking
@@ -125,6 +125,8 @@ class SceneTable:
     scenes: tuple[str, ...]
     rows: Mapping[str, tuple[SceneEntry, ...]]
     """By label, in the leaderboard's order; one entry a scene."""
+    best: tuple[float | None, ...]
+    """The best value on each scene of the rows that are no oracles; None with fewer than two values."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,10 @@ class _Grid:
 
     def table(self, column: TableColumn, labels: Iterable[str], scenes: tuple[str, ...]) -> SceneTable:
         """A metric scene by scene."""
-        signature = column.info.signature
-        return SceneTable(column.info, scenes, {label: tuple(self._at(label, signature, scene) for scene in scenes) for label in labels})
+        info = column.info
+        rows = {label: tuple(self._at(label, info.signature, scene) for scene in scenes) for label in labels}
+        compared = [entries for label, entries in rows.items() if not self.results.rows[label].oracle]
+        return SceneTable(info, scenes, rows, tuple(_best((row[at] for row in compared), info.direction) for at in range(len(scenes))))
 
     def _why_not(self, info: ColumnInfo, scene: str) -> str:
         """Why a metric does not apply to a scene; empty when it does."""
@@ -231,6 +235,11 @@ def _scene_entry(lines: pd.DataFrame, value: float | None) -> SceneEntry:
     if value is not None and value != value:
         value, missing = None, [*missing, Missing("failed", len(lines) - len(absent), "values of +∞ and −∞ have no mean")]
     return SceneEntry(value, len(lines) - len(absent), len(lines), _merge(missing))
+
+
+def _best(entries: Iterable[SceneEntry], direction: Direction) -> float | None:
+    values = [entry.value for entry in entries if entry.value is not None]
+    return None if len(values) < 2 else max(values) if direction == "higher" else min(values)
 
 
 def _missing(state: State, reason: str) -> Missing:

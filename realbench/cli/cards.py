@@ -9,7 +9,7 @@ import typer
 
 from realbench import registry
 from realbench.cli.guard import guarded
-from realbench.errors import Exit
+from realbench.errors import Exit, RealbenchError
 
 Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this card in full.")]
 
@@ -54,7 +54,11 @@ def _list(kind: registry.Kind) -> Exit:
     names = registry.names(kind)
     width = max(map(len, names), default=0)
     for name in names:
-        typer.echo(f"{name:<{width}}  {registry.load(kind, name).card.summary}")
+        try:
+            summary = registry.load(kind, name).card.summary
+        except RealbenchError as error:  # one broken plug-in must not hide the others
+            summary = f"({error})"
+        typer.echo(f"{name:<{width}}  {summary}")
     return Exit.DONE
 
 
