@@ -132,7 +132,7 @@ def _parts(archive: Path, info: zipfile.ZipInfo) -> tuple[str, ...]:
         fault = "a name kept for unfinished files"
     elif any(len(part.encode()) > NAME_BYTES for part in parts):
         fault = f"a name of more than {NAME_BYTES} bytes"
-    elif not parts and not info.is_dir():
+    elif not parts and not name.endswith("/"):
         fault = "no name"
     if fault:
         raise ArchiveError(f"{archive}: unsafe member {name[:200]!r}, {fault}; nothing was unpacked, get the archive from its source")

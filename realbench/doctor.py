@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -85,18 +85,17 @@ def _of_mask(scene: Scene) -> Iterator[str]:
     elif evidence := _evidence_of_inversion(scene, like):
         yield f"target/mask: likely inverted, {evidence}; white is the hole, invert the mask if that is what happened"
         return
-    if like is None:
+    if like is None or scene.truth is None:
         return
     known, hole = ~scene.mask, scene.mask
-    differing = 1 - float(like[known].mean()) if known.any() else 0.0
+    differing = float((~like[known]).mean()) if known.any() else 0.0
     if differing > DIFFERING_SHARE:
         yield (
             f"target/gt: differs from the target by more than {LEVELS} levels in {differing:.1%} of the known pixels; "
             "make the target from gt by painting its hole, without scaling or lossy compression"
         )
     shown = float(like[hole].mean())
-    truth: Any = scene.truth
-    if shown >= SHOWN_SHARE and not _is_flat(truth[hole]):
+    if shown >= SHOWN_SHARE and not _is_flat(scene.truth[hole]):
         yield f"target/target: still shows the truth in {shown:.1%} of the hole; paint its hole white"
 
 
@@ -105,17 +104,17 @@ def _evidence_of_inversion(scene: Scene, like: BoolImage | None) -> str:
     known, hole = ~scene.mask, scene.mask
     if like is not None:
         inside, outside = float(like[hole].mean()), float(like[known].mean())
-        blank = outside < 0.5 or (outside < 1 - DIFFERING_SHARE and _is_blank_outside(scene))
+        blank = outside < 0.5 or (outside < 1 - DIFFERING_SHARE and _is_flat_outside_only(scene))
         if inside >= SHOWN_SHARE and blank:
             return f"target and gt agree in {inside:.0%} of the hole, but only in {outside:.0%} of the known region"
-    elif _is_blank_outside(scene):
+    elif _is_flat_outside_only(scene):
         return "the target is flat in the known region and not in the hole"
     if scene.hole_share > INVERTED_SHARE:
         return f"the hole covers {scene.hole_share:.1%} of the target"
     return ""
 
 
-def _is_blank_outside(scene: Scene) -> bool:
+def _is_flat_outside_only(scene: Scene) -> bool:
     return _is_flat(scene.target[~scene.mask]) and not _is_flat(scene.target[scene.mask])
 
 

@@ -20,7 +20,7 @@ from realbench.survey import Scenes
 from realbench.watch import Watcher
 from realbench.wire import Array, Message, blob
 
-KEPT = ("environment", "seconds", "peak_memory")
+KEPT = ("environment", "seconds", "peak_memory", "weights")
 
 
 @dataclass
@@ -45,6 +45,7 @@ class FillStage:
     """Valid records of finished cells, old and new."""
     _todo: dict[Cell, str] = field(default_factory=dict)
     _validated: dict[str, Any] = field(default_factory=dict)
+    _said: set[tuple[str, str]] = field(default_factory=set)
 
     def cells(self, row: Row) -> list[Cell]:
         """Every cell this row is asked for, scene by scene."""
@@ -153,10 +154,16 @@ class FillStage:
         if record.state == "ok":
             self.kept[cell] = record
         else:
-            self.watch.say(f"{record.state}: {row.label} on {cell.scene}, seed {cell.seed}: {record.reason}")
+            self._complain(cell, record)
         self.watch.step(f"{row.label}  {cell.scene}  seed {cell.seed}")
         if self.fail_fast and record.state in ("failed", "timeout"):
             raise StopRun
+
+    def _complain(self, cell: Cell, record: FillRecord) -> None:
+        """Say why a cell is not ok; the same reason once a row, since missing weights are missing for every scene."""
+        if (cell.label, record.reason) not in self._said:
+            self._said.add((cell.label, record.reason))
+            self.watch.say(f"{record.state}: {cell.label} on {cell.scene}, seed {cell.seed}: {record.reason}")
 
     def inputs(self, row: Row, cell: Cell) -> str:
         """Hash of the content of everything a fill depends on: the task (for an oracle, the truth), row, fit, seed, files read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,22 +103,21 @@ def _decode(data: bytes, name: str, formats: tuple[str, ...]) -> tuple[Image, li
     from PIL import ImageOps, UnidentifiedImageError
 
     try:
+        _check_png_header(data, name)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             image: Image = pil.open(io.BytesIO(data), formats=formats)
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise SceneError(_too_large(name, f"{width} × {height}"))
+            _check_pixels(image.width, image.height, name)
             image.load()
             if image.mode == "P" and image.palette is None:
                 raise ValueError("its palette is missing")
             upright = ImageOps.exif_transpose(_to_8_bits(image, data))
-    except pil.DecompressionBombError as error:
-        raise SceneError(_too_large(name, "far too many")) from error
     except SceneError:
         raise
+    except pil.DecompressionBombError as error:
+        raise SceneError(f"{name}: too many pixels, more than the {MAX_PIXELS:,} accepted ({error}); scale the image down") from error
     except UnidentifiedImageError as error:
-        kind = "no such image" if data else "an empty file"
+        kind = "none, or a broken header" if data else "an empty file"
         raise SceneError(f"{name}: expected a {' or '.join(formats)} image, found {kind}; export it again") from error
     except Exception as error:
         kind = f"{type(error).__name__}: {error}"
@@ -128,8 +128,17 @@ def _decode(data: bytes, name: str, formats: tuple[str, ...]) -> tuple[Image, li
     return upright, notes
 
 
-def _too_large(name: str, size: str) -> str:
-    return f"{name}: its header says {size} pixels, more than the {MAX_PIXELS:,} accepted; scale the image down"
+def _check_pixels(width: int, height: int, name: str) -> None:
+    if width * height > MAX_PIXELS:
+        size = f"{width:,} × {height:,} pixels"
+        raise SceneError(f"{name}: its header says {size}, more than the {MAX_PIXELS:,} accepted; scale the image down")
+
+
+def _check_png_header(data: bytes, name: str) -> None:
+    """Check a PNG's size before Pillow sees it, which would not name the size or, where no data follows, not even the kind."""
+    if data.startswith(PNG_SIGNATURE + b"\0\0\0\rIHDR") and len(data) >= PNG_DEPTH_AT:
+        width, height = struct.unpack_from(">II", data, 16)
+        _check_pixels(width, height, name)
 
 
 def _to_8_bits(image: Image, data: bytes) -> Image:

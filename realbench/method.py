@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """One file or folder of weights that a method or metric needs."""
+    """A trained model that a method or metric loads; realbench.weights finds it on this machine or says how to get it."""
 
+    name: str
+    """Short name, as typed after `realbench weights pull`."""
     id: str
-    """Hub id or file name."""
-    revision: str = ""
-    """Pinned revision or SHA-256."""
+    """Hub id, `owner/name`."""
+    revision: str = "main"
+    """Commit, tag or branch; the commit that was loaded is in every record."""
+    size: str = ""
+    """Download size, for example `5.2 GB`."""
+    licence: str = ""
+    gated: bool = False
+    """The owner must grant access before it can be downloaded."""
+    files: tuple[str, ...] = ()
+    """Glob patterns of the files that are needed; empty means all."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,8 @@ class BaseMethod(ABC):
     """Defaults for a method without fit: an adapter states its card and settings, and fills one seed in `complete`.
 
     `Settings` is a frozen dataclass with a default for each field: its fields are what --set knows. A field whose metadata has
-    `path=True` names a file or folder that `reads` covers, so that its content, not its name, enters the fingerprint.
+    `path=True` names a file or folder that `reads` covers, so that its content, not its name, enters the fingerprint;
+    `path="or name"` does so where such a path exists.
     """
 
     card: ClassVar[MethodCard]
@@ -136,6 +146,11 @@ class BaseMethod(ABC):
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = self.Settings() if settings is None else settings
+
+    @classmethod
+    def weights(cls, settings: Any) -> Sequence[Weights]:
+        """The weights these settings load, a part of the row's fingerprint."""
+        return cls.card.weights
 
     @classmethod
     def reads(cls, settings: Any, scene: str, seed: int) -> Sequence[Path]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from realbench import fingerprint, registry
 from realbench.composite import Feather
 from realbench.errors import UsageError
-from realbench.method import MethodCard
+from realbench.method import MethodCard, Weights
 from realbench.metric import MetricCard
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:()@-]{0,79}")
@@ -113,10 +114,17 @@ def _row(name: str, preset: str | None, label: str | None, changes: list[tuple[s
 
 
 def _row_fingerprint(method: Any, settings: Any) -> str:
-    """Path settings are left out: the content of what they name is hashed into each cell instead."""
-    values = {field.name: getattr(settings, field.name) for field in fields(settings) if not field.metadata.get("path")}
-    weights = [[item.id, item.revision] for item in method.card.weights]
-    return fingerprint.short({"method": method.card.id, "settings": values, "weights": weights, "source": fingerprint.of_source(method)})
+    """Settings that name a file or folder are left out: the content of what they name is hashed into each cell instead."""
+    named = {item.name: getattr(settings, item.name) for item in fields(settings) if not _names_a_path(item, settings)}
+    needed: Sequence[Weights] = method.weights(settings) if hasattr(method, "weights") else method.card.weights
+    weights = [[item.id, item.revision] for item in needed]
+    return fingerprint.short({"method": method.card.id, "settings": named, "weights": weights, "source": fingerprint.of_source(method)})
+
+
+def _names_a_path(item: Field[Any], settings: Any) -> bool:
+    """`path=True` always does, `path="or name"` (a model's folder or its id) where something is there."""
+    kind = item.metadata.get("path")
+    return kind is True or (kind == "or name" and Path(getattr(settings, item.name)).exists())
 
 
 def _column(text: str, feather: Feather) -> Column:

@@ -71,6 +71,8 @@ class StageRecord(Record):
     """Wall-clock time of the stage itself."""
     peak_memory: dict[str, int] = Field(default_factory=dict)
     """Bytes by memory: `host` is the worker's peak so far, `device` the stage's."""
+    weights: dict[str, str] = Field(default_factory=dict)
+    """What the worker had loaded: by name, where from and which commit or content hash."""
     environment: Environment | None = None
     """None when the stage never started."""
     finished: str = Field(default_factory=now)

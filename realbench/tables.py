@@ -65,7 +65,7 @@ class Entry:
     common: float | None = None
     """Mean over the scenes common to all ranked rows, which `rank` rests on."""
     best: bool = False
-    """First among at least two ranked rows."""
+    """First, with another ranked row behind it."""
     unranked: str = ""
     """Why there is no rank; empty when there is one."""
     missing: tuple[Missing, ...] = ()
@@ -111,7 +111,10 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Rows by mean rank, best first (one ranked under fewer metrics comes later); then unranked ones; oracles last."""
+    """Rows by mean rank, best first (one ranked under fewer metrics comes later); then unranked ones; oracles last.
+
+    Columns that compare the hole with the ground truth come first, the others in the order they were asked for.
+    """
 
     columns: tuple[TableColumn, ...]
     rows: tuple[TableRow, ...]
@@ -126,7 +129,7 @@ class SceneTable:
     rows: Mapping[str, tuple[SceneEntry, ...]]
     """By label, in the leaderboard's order; one entry a scene."""
     best: tuple[float | None, ...]
-    """The best value on each scene of the rows that are no oracles; None with fewer than two values."""
+    """The best value on each scene of the rows that are no oracles; None where they do not differ."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def tables(results: Results) -> Tables:
         refused = [f"scene {scene}: {info.refused}" for scene, info in results.scenes.items() if info.refused]
         raise NothingMeasured(f"nothing to show: {refused[0] if refused else 'no cell or no metric was asked for'}")
     grid = _Grid(results, cells, scores)
-    columns, standings = zip(*(grid.column(info) for info in results.columns.values()), strict=True)
+    columns, standings = zip(*map(grid.column, sorted(results.columns.values(), key=_prominence)), strict=True)
     rows = [_row(results, label, lines, [standing[label] for standing in standings]) for label, lines in cells.groupby("label", sort=False)]
     rows.sort(key=_order)
     shown = tuple(scene for scene in results.scenes if scene in grid.scenes)
@@ -239,7 +242,7 @@ def _scene_entry(lines: pd.DataFrame, value: float | None) -> SceneEntry:
 
 def _best(entries: Iterable[SceneEntry], direction: Direction) -> float | None:
     values = [entry.value for entry in entries if entry.value is not None]
-    return None if len(values) < 2 else max(values) if direction == "higher" else min(values)
+    return None if len(set(values)) < 2 else max(values) if direction == "higher" else min(values)
 
 
 def _missing(state: State, reason: str) -> Missing:
@@ -270,13 +273,17 @@ def _ranked(entry: Entry, label: str, ranking: Ranking) -> Entry:
     if label not in ranking.ranks:
         return replace(entry, unranked="no mean over the scenes common to all rows with enough coverage")
     place = ranking.ranks[label]
-    return replace(entry, rank=place, common=ranking.means[label], best=place == 1 and len(ranking.ranks) > 1)
+    return replace(entry, rank=place, common=ranking.means[label], best=place == 1 and max(ranking.ranks.values()) > 1)
 
 
 def _row(results: Results, label: str, lines: pd.DataFrame, entries: list[Entry]) -> TableRow:
     done = lines.loc[lines["state"] == "ok", ["device", "device_name", "dtype"]].dropna().drop_duplicates()
     devices = tuple(sorted(f"{device} ({name}), {dtype}" for device, name, dtype in done.itertuples(index=False, name=None)))
     return TableRow(label, results.rows[label], lines["fit"].nunique(), lines["seed"].nunique(), devices, tuple(entries))
+
+
+def _prominence(info: ColumnInfo) -> bool:
+    return not ("truth" in info.reads and info.region == "hole")
 
 
 def _order(row: TableRow) -> tuple[bool, int, float]:

@@ -66,7 +66,7 @@ def _head(card: Any) -> None:
     typer.echo(f"{card.id}: {card.title}\n{card.summary}")
     _lines("paper", [card.paper])
     _lines("licence", [card.licence])
-    _lines("weights", [f"{item.id} {item.revision}".strip() for item in card.weights])
+    _lines("weights", [f"{item.name}: {item.id} @ {item.revision}" for item in card.weights])
 
 
 def _lines(title: str, texts: Any) -> None:

@@ -192,7 +192,13 @@ def test_what_the_decoder_warns_of_is_said(tmp_path: Path) -> None:
     assert notes and all("the decoder says" in note and "; " in note for note in notes)
 
 
-LARGE = png(40_000, 40_000, 8, RGB, [])
+def jpeg_header(width: int, height: int) -> bytes:
+    """A small JPEG whose header claims another size."""
+    data = encoded(Image.new("RGB", (8, 8)), "JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
 BAD = {
     "empty": (b"", "an empty file"),
     "text": (b"not an image", "PNG or JPEG or WEBP"),
@@ -201,8 +207,11 @@ BAD = {
     "truncated PNG": (encoded(Image.effect_noise((64, 64), 50))[:900], "cut short"),
     "truncated WebP": (encoded(Image.effect_noise((64, 64), 50), "WEBP")[:300], "cut short"),
     "palette without colours": (png(2, 1, 8, PALETTE, [bytes([0, 7])]), "broken"),
-    "header of 40,000 × 40,000": (LARGE, "64,000,000"),
-    "header of 9,000 × 8,000": (png(9_000, 8_000, 8, RGB, []), "9000 × 8000"),
+    "PNG header of 40,000 × 40,000": (png(40_000, 40_000, 8, RGB, []), "40,000 × 40,000 pixels, more than the 64,000,000"),
+    "the same, and nothing else": (png(40_000, 40_000, 8, RGB, [])[:33], "40,000 × 40,000 pixels"),
+    "PNG header of 9,000 × 8,000": (png(9_000, 8_000, 8, RGB, []), "9,000 × 8,000 pixels"),
+    "JPEG header of 60,000 × 60,000": (jpeg_header(60_000, 60_000), "too many pixels"),
+    "JPEG header of 9,000 × 8,000": (jpeg_header(9_000, 8_000), "9,000 × 8,000 pixels"),
     "header without data": (png(40, 40, 8, RGB, []), "cut short"),
 }
 
@@ -299,6 +308,7 @@ def as_mode(rng: np.random.Generator, mode: str, shape: tuple[int, int], binary:
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=150, deadline=None)
+@pytest.mark.filterwarnings("error")
 def test_masks_of_every_mode(
     tmp_path_factory: pytest.TempPathFactory, mode: str, kind: str, shape: tuple[int, int], binary: bool, seed: int
 ) -> None:

@@ -173,6 +173,16 @@ def test_a_method_that_cannot_do_a_scene_lacks_it(made: Made) -> None:
     assert entry(board, "y").rank is None
 
 
+def test_a_scene_that_the_only_method_cannot_do_still_counts(made: Made) -> None:
+    made.row("row")
+    made.scores("row", dict.fromkeys("abc", 4.0))
+    for scene in "de":
+        made.fill("row", scene, state="unsupported", reason="needs two references")
+    board = leaderboard(load_run(made.write()))
+    assert board.columns[0].scenes == tuple("abcde")
+    assert entry(board, "row").unranked == "scores on 3 of 5 scenes, 80 % needed"
+
+
 def test_a_lone_row_is_ranked_but_not_best(made: Made) -> None:
     made.row("row")
     made.scores("row", dict.fromkeys("abcde", 3.0))
@@ -234,6 +244,25 @@ def test_the_best_of_each_scene_leaves_oracles_out(made: Made) -> None:
     assert table.scenes[:2] == ("a", "b") and table.best[:2] == (2, None)
 
 
+def test_where_all_are_equal_none_is_best(made: Made) -> None:
+    for label in "xy":
+        made.row(label)
+        made.scores(label, dict.fromkeys("abcde", 3.0))
+    found = tables(load_run(made.write()))
+    assert [(row.entries[0].rank, row.entries[0].best) for row in found.leaderboard.rows] == [(1, False), (1, False)]
+    assert set(found.per_scene[0].best) == {None}
+
+
+def test_comparisons_of_the_hole_with_the_truth_come_first(made: Made) -> None:
+    made.column("full|v:1", reads=["truth"], region="full")
+    made.column("ssim|v:1", reads=["truth"])
+    made.row("row", scenes=["a"])
+    made.scores("row", {"a": 1})
+    found = tables(load_run(made.write()))
+    assert [column.info.metric for column in found.leaderboard.columns] == ["psnr", "ssim", "drift", "full"]
+    assert [table.info.metric for table in found.per_scene] == ["psnr", "ssim", "drift", "full"]
+
+
 def test_nothing_measured(tmp_path: Path) -> None:
     run = Made(tmp_path / "run")
     run.scene("bad", refused="target.png: broken")
@@ -247,4 +276,4 @@ def test_a_run_where_all_failed_still_has_a_table(made: Made) -> None:
     made.fill("row", "a", state="failed", reason="it broke")
     board = leaderboard(load_run(made.write()))
     assert board.rows[0].mean_rank is None and entry(board, "row").mean is None
-    assert PSNR == board.columns[0].info.signature
+    assert board.columns[0].info.signature == PSNR
