@@ -151,6 +151,8 @@ def validate(kind: type, values: Mapping[str, Any], owner: str) -> Any:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{owner}, setting {key}: {first['msg']}, found {first['input']!r}") from error
+    except UsageError as error:
+        raise UsageError(f"{owner}: {error}") from error
 
 
 def _unknown_setting(target: str | None, key: str, specs: Iterable[tuple[str, str | None, str | None]]) -> str:

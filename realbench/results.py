@@ -49,10 +49,18 @@ class Results:
 
     def scores(self) -> pd.DataFrame:
         """One line a (cell, metric), missing ones included; columns as SCORE_FIELDS; value is NaN unless state is `ok`."""
-        return self._frame(SCORE_FIELDS, self._score_lines())
+        return self._scores.copy()
 
     def cells(self) -> pd.DataFrame:
         """One line a cell asked for, missing ones included; columns as CELL_FIELDS, times in seconds."""
+        return self._cell_table.copy()
+
+    @cached_property
+    def _scores(self) -> pd.DataFrame:
+        return self._frame(SCORE_FIELDS, self._score_lines())
+
+    @cached_property
+    def _cell_table(self) -> pd.DataFrame:
         return self._frame(CELL_FIELDS, self._cell_lines())
 
     def artefacts(self, cell: Cell, signature: str, run: str) -> dict[str, Any]:
@@ -153,4 +161,6 @@ def _verdict(
     image = fill.files.get("raw.png" if column.image == "raw" else "fill.png")
     if record.image != image or record.scene != manifest.scenes[cell.scene].read(column.reads):
         return nothing, "stale", "the fill or the scene changed since it was scored"
+    if record.state == "ok" and record.value is None:
+        return nothing, "failed", "the record says ok but holds no value; score again"
     return nothing if record.value is None else record.value, record.state, record.reason

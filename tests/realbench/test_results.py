@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +105,10 @@ def test_artefacts_come_back(suite: Path, tmp_path: Path) -> None:
     cell = Cell("ground-truth", results.rows["ground-truth"].fingerprint, "a", 0, 0)
     assert results.artefacts(cell, signature, "run").keys() >= {"counts", "lines"}
     assert results.artefacts(cell, "other", "run") == {}
+
+
+def test_an_ok_score_without_a_value_is_a_failed_one(suite: Path, tmp_path: Path) -> None:
+    realbench.run(["telea"], scenes=suite, scene=["a"], metrics=["psnr"], out=tmp_path / "run")
+    path = next((tmp_path / "run").rglob("scores/*.json"))
+    path.write_text(re.sub(r'"value": [\d.]+', '"value": null', path.read_text()))
+    assert list(load_run(tmp_path / "run").scores()["state"]) == ["failed"]

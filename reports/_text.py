@@ -1,0 +1,94 @@
+"""Words and numbers as the reports print them: one line, nothing invisible, no path into somebody's home."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from realbench.records import ColumnInfo
+from realbench.results import Results
+from realbench.tables import Entry, Missing, TableColumn, TableRow
+
+ARROWS = {"higher": "↑", "lower": "↓"}
+BETTER = {"higher": "higher is better", "lower": "lower is better"}
+LEAST_LENGTH = 4
+"""Shorter paths, such as `/`, are never replaced."""
+
+
+def plain(text: str) -> str:
+    """Text on one line, with control and other invisible characters spelt out."""
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+
+
+def number(value: float, digits: int) -> str:
+    """A number with fixed decimals; infinities as signs."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}f}"
+
+
+def heading(info: ColumnInfo) -> str:
+    """A metric's title, unit and direction."""
+    unit = f" ({info.unit})" if info.unit and info.unit.casefold() != info.title.casefold() else ""
+    return f"{info.title}{unit} {ARROWS[info.direction]}"
+
+
+def span(entry: Entry, digits: int) -> str:
+    """A row's interval; empty where there is none."""
+    return "" if entry.interval is None else f"[{number(entry.interval[0], digits)}, {number(entry.interval[1], digits)}]"
+
+
+def coverage(entry: Entry, of: int) -> str:
+    """Scenes with a score, and fills where these are not in the same proportion."""
+    same = entry.fills == entry.asked or entry.fills * of == entry.scenes * entry.asked
+    return f"{entry.scenes} of {of} scenes" + ("" if same else f", {entry.fills} of {entry.asked} fills")
+
+
+def place(entry: Entry, column: TableColumn) -> str:
+    """A rank, and the mean it rests on where that is over fewer scenes than the one shown; empty without a rank."""
+    if entry.rank is None or entry.common is None:
+        return ""
+    fewer = entry.scenes != len(column.common)
+    return f"rank {entry.rank}" + (f" by {number(entry.common, column.info.digits)} on {len(column.common)} scenes" if fewer else "")
+
+
+def missing_text(missing: Iterable[Missing]) -> str:
+    """What is missing, by state, each with its first reason."""
+    return "; ".join(f"{item.count} × {item.state}" + (f": {item.reason}" if item.reason else "") for item in missing)
+
+
+def repeats(row: TableRow) -> str:
+    """How often a row was asked to fit and fill each scene."""
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((row.fits, "fit"), (row.seeds, "seed")))
+
+
+def redactions(results: Results) -> list[tuple[str, str]]:
+    """Folders that no page needs to tell, each with what stands for it: the suite's and run's names, `~` for the user's home."""
+    pairs = {(str(Path.home()), "~")}
+    for name, folder, manifest in results.runs:
+        pairs |= {(str(folder.root), name), (str(folder.root.absolute()), name), (str(folder.root.resolve()), name)}
+        pairs.add((manifest.suite_path, Path(manifest.suite_path).name))
+    return sorted((pair for pair in pairs if len(pair[0]) >= LEAST_LENGTH), key=lambda pair: (-len(pair[0]), pair))
+
+
+def redact(text: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Text with each of these folders replaced."""
+    for folder, word in pairs:
+        text = text.replace(folder, word)
+    return text
+
+
+@dataclass
+class Notes:
+    """Numbered footnotes; the same text gets the same number."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def number(self, text: str) -> int:
+        """The number of a note, from 1."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1

@@ -1,0 +1,163 @@
+"""leaderboard.md: the comparison table for a README, an issue or a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from realbench.report import ReportCard
+from realbench.results import Results
+from realbench.statistics import COVERAGE_PERCENT
+from realbench.store import write_atomic
+from realbench.tables import Entry, Leaderboard, SceneEntry, SceneTable, TableColumn, TableRow, tables
+
+from ._provenance import provenance
+from ._text import BETTER, Notes, coverage, heading, missing_text, number, place, plain, redact, redactions, repeats, span
+
+_STRUCTURE = re.compile(r"[\\`*_\[\]{}~#!$|]")
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+class Markdown:
+    """One file without images; every text of a run is escaped for Markdown, tables and HTML."""
+
+    card: ClassVar[ReportCard] = ReportCard("markdown", "the comparison table as leaderboard.md")
+
+    def write(self, results: Results, folder: Path) -> list[Path]:
+        """Write leaderboard.md. Raises NothingMeasured when no cell or no metric was asked for."""
+        path = folder / "leaderboard.md"
+        write_atomic({path: "\n".join(_Page(results).lines()).encode() + b"\n"})
+        return [path]
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, also inside a table: no markup, no HTML, no link, on one line."""
+    shown = _STRUCTURE.sub(r"\\\g<0>", plain(text).translate(_ENTITIES))
+    return shown.replace("://", ":\\//").replace("www.", "www\\.")
+
+
+class _Page:
+    """The page of one set of runs."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.tables = tables(results)
+        self.pairs = redactions(results)
+        self.missing = Notes()
+
+    def lines(self) -> Iterator[str]:
+        """The page, line by line."""
+        board = self.tables.leaderboard
+        suites = sorted({manifest.suite for _, _, manifest in self.results.runs})
+        yield from (f"# Leaderboard: {self.text(', '.join(suites))}", "")
+        yield from self.board(board)
+        yield from self.explanations(board)
+        yield from ("## Scene by scene", "")
+        for index, table in enumerate(self.tables.per_scene, 1):
+            yield from self.scenes(index, table)
+        yield from _listed("Missing scores", (f"- m{index}: {text}" for index, text in enumerate(self.missing.texts, 1)))
+        refused = ((scene, info.refused) for scene, info in self.results.scenes.items() if info.refused)
+        yield from _listed("Refused scenes", (f"- **{self.text(scene)}**: {self.text(reason)}" for scene, reason in refused))
+        yield from self.provenance()
+
+    def text(self, text: str) -> str:
+        """A text of the run, escaped."""
+        return escape(redact(text, self.pairs))
+
+    def board(self, board: Leaderboard) -> Iterator[str]:
+        """The comparison table."""
+        titles = [f"{self.text(heading(column.info))} <sup>{index}</sup>" for index, column in enumerate(board.columns, 1)]
+        yield _line(["row", "mean rank", *titles])
+        yield _line([":--", "--:", *["--:"] * len(titles)])
+        for row in board.rows:
+            cells = (self.entry(entry, column) for entry, column in zip(row.entries, board.columns, strict=True))
+            yield _line([self.label(row), "–" if row.mean_rank is None else f"{row.mean_rank:.2f}", *cells])
+        yield ""
+
+    def label(self, row: TableRow) -> str:
+        marks = ["oracle"] if row.info.oracle else ["unranked"] if row.unranked else []
+        marks += ["mixed devices"] if len(row.devices) > 1 else []
+        return self.text(row.label) + "".join(f" *({mark})*" for mark in marks)
+
+    def entry(self, entry: Entry, column: TableColumn) -> str:
+        """Mean (bold when best), interval, coverage and rank of one row under one metric."""
+        cover = coverage(entry, len(column.scenes))
+        note = self.note(missing_text(entry.missing)) if entry.missing else ""
+        if entry.mean is None:
+            return f"–{note}<br>{cover}"
+        value = number(entry.mean, column.info.digits)
+        value = f"**{value}**" if entry.best else value
+        return "<br>".join(filter(None, [f"{value}{note}", escape(span(entry, column.info.digits)), cover, place(entry, column)]))
+
+    def note(self, text: str) -> str:
+        return f" <sup>m{self.missing.number(self.text(text))}</sup>"
+
+    def explanations(self, board: Leaderboard) -> Iterator[str]:
+        """What the table's numbers are, the metrics' signatures, and the rows' settings."""
+        yield (
+            "Mean over seeds, then fits, then scenes; in brackets its 95 % bootstrap interval over scenes; then the scenes with a score of "
+            f"those where the metric applies. A row needs scores for {COVERAGE_PERCENT} % of them to be ranked. Ranks rest on the scenes "
+            "common to all ranked rows; where these are not the row's own scenes, its mean over them stands beside the rank. Bold: the "
+            "best, oracles apart. Oracles read the ground truth and are never ranked."
+        )
+        yield from ("", "Metrics:", "")
+        for index, column in enumerate(board.columns, 1):
+            what = f"{self.text(column.info.summary)} ({BETTER[column.info.direction]})"
+            yield f"{index}. {_code(column.info.signature)}: {what}. {self.scope(column)}"
+        yield from ("", "Rows:", "", *map(self.details, board.rows), "")
+
+    def details(self, row: TableRow) -> str:
+        """What a row is, and why it is unranked or doubtful."""
+        parts = [self.text(row.info.title), _code(row.info.fingerprint), repeats(row)]
+        parts += [f"preset {self.text(row.info.preset)}"] if row.info.preset else []
+        parts += [self.text(row.unranked)] if row.unranked else []
+        parts += [f"**mixed devices**: {self.text(' and '.join(row.devices))}"] if len(row.devices) > 1 else []
+        return f"- **{self.text(row.label)}**: {'; '.join(parts)}"
+
+    def scope(self, column: TableColumn) -> str:
+        """Where a metric applies, and what its ranks rest on."""
+        common = f"Ranked over {len(column.common)} of {len(column.scenes)} scenes." if column.common else "Nothing is ranked."
+        outside = "; ".join(f"{self.text(scene)}: {self.text(reason)}" for scene, reason in column.outside.items())
+        return f"{common} Does not apply to {outside}." if outside else common
+
+    def scenes(self, index: int, table: SceneTable) -> Iterator[str]:
+        """One metric scene by scene."""
+        oracles = {label for label, row in self.results.rows.items() if row.oracle}
+        yield from (f"### {self.text(heading(table.info))} <sup>{index}</sup>", "")
+        yield _line(["scene", *(self.text(label) for label in table.rows)])
+        yield _line([":--", *["--:"] * len(table.rows)])
+        for at, scene in enumerate(table.scenes):
+            cells = (self.scene_entry(row[at], table, None if label in oracles else table.best[at]) for label, row in table.rows.items())
+            yield _line([self.text(scene), *cells])
+        yield ""
+
+    def scene_entry(self, entry: SceneEntry, table: SceneTable, best: float | None) -> str:
+        value = "–" if entry.value is None else number(entry.value, table.info.digits)
+        value = f"**{value}**" if entry.value is not None and entry.value == best else value
+        return value + (self.note(missing_text(entry.missing)) if entry.missing else "")
+
+    def provenance(self) -> Iterator[str]:
+        """Versions, runs and devices."""
+        found = provenance(self.results)
+        yield from ("## Provenance", "", f"- realbench {self.text(', '.join(found.versions))}")
+        yield from (f"- {self.text(line)}" for line in (*found.runs, *found.devices, ", ".join(found.libraries)) if line)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _listed(title: str, lines: Iterable[str]) -> Iterator[str]:
+    """A section; nothing when it is empty."""
+    found = list(lines)
+    if found:
+        yield from (f"## {title}", "", *found, "")
+
+
+def _code(text: str) -> str:
+    """A code span, fenced by more backticks than the text has in a row."""
+    line = plain(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"

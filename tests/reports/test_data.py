@@ -1,0 +1,89 @@
+"""scores.csv and scores.parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from realbench.errors import NothingMeasured
+from realbench.reports.csv import CSV
+from realbench.reports.html import HTML
+from realbench.reports.markdown import Markdown
+from realbench.reports.parquet import Parquet
+from realbench.results import SCORE_FIELDS, load_run
+from tests.making import Made
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False, converters={"value": lambda text: float(text or "nan")})
+
+
+def test_csv_reads_back_equal(made: Made, tmp_path: Path) -> None:
+    results = load_run(made.root)
+    (path,) = CSV().write(results, tmp_path)
+    expected = results.scores().assign(preset=lambda frame: frame["preset"].fillna(""))
+    found = read_csv(path)
+    assert tuple(found.columns) == SCORE_FIELDS
+    assert_frame_equal(found, expected, check_dtype=False, check_exact=True)
+
+
+def test_csv_text_by_hand(made: Made, tmp_path: Path) -> None:
+    (path,) = CSV().write(load_run(made.root), tmp_path)
+    lines = path.read_text().splitlines()
+    row = made.manifest.rows["good:fast"]
+    assert lines[0] == "run,label,method,preset,fingerprint,scene,fit,seed,metric,signature,value,state,reason"
+    head = f"run,good:fast,good,fast,{row.fingerprint}"
+    signature = "psnr|region:hole|image:composite|feather:4/512|range:255|v:1"
+    assert f"{head},tall,0,0,psnr,{signature},20.5,ok," in lines
+    assert f"{head},=1+1,0,0,psnr,{signature},0.3333333333333333,ok," in lines
+    assert f"{head},no truth,0,0,psnr,{signature},,unsupported,the scene has no ground truth" in lines
+    assert sum(f",psnr,{signature},inf,ok," in line for line in lines) == 3
+
+
+def test_parquet_reads_back_equal_with_types(made: Made, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    results = load_run(made.root)
+    (path,) = Parquet().write(results, tmp_path)
+    table = parquet.read_table(path)
+    types = {field.name: str(field.type) for field in table.schema}
+    assert types == dict.fromkeys(SCORE_FIELDS, "string") | {"fit": "int64", "seed": "int64", "value": "double"}
+    assert table["value"].null_count == results.scores()["value"].isna().sum() > 0
+    assert_frame_equal(pd.read_parquet(path), results.scores(), check_dtype=False, check_exact=True)
+
+
+def test_two_runs_are_written_together(made: Made, tmp_path: Path) -> None:
+    other = Made(tmp_path / "other", made.suite)
+    other.scene("tall")
+    other.row("good:fast", fingerprint="changed")
+    other.scores("good:fast", {"tall": 7})
+    (path,) = CSV().write(load_run(made.root, other.write()), tmp_path)
+    frame = read_csv(path)
+    assert set(frame["run"]) == {"run", "other"}
+    assert {"good:fast @run", "good:fast @other"} < set(frame["label"])
+
+
+@pytest.mark.parametrize("report", [CSV, Parquet, HTML, Markdown])
+def test_nothing_measured_writes_nothing(report: type, tmp_path: Path) -> None:
+    run = Made(tmp_path / "run")
+    run.scene("bad", refused="broken")
+    run.row("row")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(NothingMeasured):
+        report().write(load_run(run.write()), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("report", [CSV, Parquet, HTML, Markdown])
+def test_writing_twice_gives_the_same_bytes(report: type, made: Made, tmp_path: Path) -> None:
+    contents = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        paths = report().write(load_run(made.root), tmp_path / name)
+        assert paths and all(path.parent == tmp_path / name for path in paths)
+        found = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        contents.append({path.relative_to(tmp_path / name): path.read_bytes() for path in found})
+    assert contents[0] == contents[1]
