@@ -90,22 +90,8 @@ class FillStage:
         cell = self._cell(unit, int(unit.items[0]))
         scene = self.scenes.load(unit.scene)
         state = self._state(row, cell) if unit.fits else None
-        head = {
-            "stage": "fill",
-            "items": unit.items,
-            "method": row.method,
-            "settings": row.settings,
-            "oracle": row.card.oracle,
-            "fit": unit.fit,
-            "feather": self.feather,
-            "device": self.device,
-            "dtype": self.dtype,
-            "work": str(self._work(cell)) if unit.fits and state is None else None,
-            "state": None if state is None else list(state),
-            **scene_head(scene),
-        }
-        arrays = scene_arrays(scene, blanked=True, truth=row.card.oracle)
-        return Message(head, arrays | {f"state/{name}": blob(data) for name, data in (state or {}).items()})
+        work = self._work(cell) if unit.fits and state is None else None
+        return fill_request(row, scene, unit, state, work, feather=self.feather, device=self.device, dtype=self.dtype)
 
     def take(self, outcome: Outcome) -> None:
         """Write one outcome and tell the watcher. Raises StopRun after a failure when asked to fail fast."""
@@ -199,6 +185,36 @@ class FillStage:
 
     def _cell(self, unit: Unit, seed: int) -> Cell:
         return Cell(unit.label, self._row(unit.label).fingerprint, unit.scene, unit.fit, seed)
+
+
+def fill_request(
+    row: Row,
+    scene: Scene,
+    unit: Unit,
+    state: Mapping[str, bytes] | None,
+    work: Path | None,
+    *,
+    feather: float,
+    device: str,
+    dtype: str,
+) -> Message:
+    """What a worker needs to fill one scene: the scene as the method may see it, settings, and the fitted state or a place to fit in."""
+    head = {
+        "stage": "fill",
+        "items": unit.items,
+        "method": row.method,
+        "settings": row.settings,
+        "oracle": row.card.oracle,
+        "fit": unit.fit,
+        "feather": feather,
+        "device": device,
+        "dtype": dtype,
+        "work": None if work is None else str(work),
+        "state": None if state is None else list(state),
+        **scene_head(scene),
+    }
+    arrays = scene_arrays(scene, blanked=True, truth=row.card.oracle)
+    return Message(head, arrays | {f"state/{name}": blob(data) for name, data in (state or {}).items()})
 
 
 class StopRun(Exception):

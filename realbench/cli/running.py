@@ -54,7 +54,7 @@ def run(
     options = {"scenes": scenes, "scene": scene or (), "seeds": seeds, "fits": fits, "metrics": metric, "settings": set_ or ()}
     with Screen() as watch:
         summary = bench.run(method, **options, out=out, feather=feather, strict=strict, on=on, watch=watch)  # type: ignore[arg-type]
-    return _close(summary)
+    return close(summary)
 
 
 @guarded
@@ -74,7 +74,7 @@ def score(
     with Screen() as watch:
         on = bench.Machine(runner, workers, threads, timeout, device)
         summary = bench.score(run, metrics=metric, on=on, watch=watch)
-    return _close(summary)
+    return close(summary)
 
 
 @guarded
@@ -107,7 +107,7 @@ def _count(counts: Counter[str], state: str) -> str:
     return str(counts[state]) if counts[state] else "–"
 
 
-def _close(summary: Summary) -> Exit:
+def close(summary: Summary) -> Exit:
     """The last lines of a run: what was done, what was not, what to type next."""
     for what, counts in (("fills", summary.fills), ("scores", summary.scores)):
         words = ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state))

@@ -1,0 +1,108 @@
+"""realbench sweep, transfer: a small grid of settings into one table; a fitted model on another image."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from realbench.cli.guard import guarded
+from realbench.cli.running import Device, Metrics, RunPath, Settings, Threads, Timeout, Workers, close
+from realbench.errors import Exit, UsageError
+
+MAX_ROWS = 256
+
+
+def grid(method: str, over: list[str]) -> tuple[list[str], list[str]]:
+    """Rows and settings for every combination of `key=v1,v2` texts; a further `key=` after a comma starts the next key.
+
+    Raises UsageError for a text without `=`, a key named twice, or more than MAX_ROWS combinations.
+    """
+    axes: dict[str, list[str]] = {}
+    for text in over:
+        key = ""
+        for word in text.split(","):
+            name, equals, value = word.partition("=")
+            if equals and name in axes:
+                raise UsageError(f"--over {text!r}: {name} is named twice; put its values together: {name}=a,b")
+            if not equals and not key:
+                raise UsageError(f"--over {text!r}: expected key=value,value…")
+            key = name if equals else key
+            axes.setdefault(key, []).append(value if equals else word)
+    combinations = list(itertools.product(*([(key, value) for value in values] for key, values in axes.items())))
+    if len(combinations) > MAX_ROWS:
+        raise UsageError(f"--over asks for {len(combinations)} rows, more than {MAX_ROWS}; sweep fewer values")
+    base = method.partition("=")[2] or method
+    labels = [" ".join([base, *(f"{key}:{value}" for key, value in one)]) for one in combinations]
+    settings = [f"{label}.{key}={value}" for label, one in zip(labels, combinations, strict=True) for key, value in one]
+    return [f"{method.partition('=')[0]}={label}" for label in labels], settings
+
+
+@guarded
+def sweep(
+    method: Annotated[str, typer.Option("--method", "-m", metavar="NAME[:PRESET]", help="The method to vary.")],
+    over: Annotated[list[str], typer.Option(metavar="key=v1,v2[,key=…]", help="Settings to vary; all combinations are run.")],
+    scenes: Annotated[str, typer.Option(metavar="PATH|demo", help="A suite's folder, or the embedded suite.")] = "demo",
+    scene: Annotated[list[str] | None, typer.Option("--scene", metavar="ID", help="Only this scene; repeatable.")] = None,
+    seeds: Annotated[str, typer.Option(metavar="N|A-B", help="How many seeds, or which.")] = "1",
+    fits: Annotated[int, typer.Option(min=1, help="Repeats of the fit.")] = 1,
+    metric: Metrics = None,
+    set_: Settings = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder; default: runs/<suite's name>-sweep.")] = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    timeout: Timeout = None,
+    device: Device = "auto",
+) -> Exit:
+    """Run one method with every combination of some settings, each a row of one table."""
+    from realbench import bench
+    from realbench.cli.screen import Screen
+    from realbench.suite import open_suite
+
+    rows, settings = grid(method, over)
+    folder = out or Path("runs") / f"{open_suite(scenes).name}-sweep"
+    on = bench.Machine(workers=workers, threads=threads, timeout=timeout, device=device)
+    with Screen() as watch:
+        watch.say(f"sweep: {len(rows)} rows")
+        summary = bench.run(
+            rows,
+            scenes=scenes,
+            scene=scene or (),
+            metrics=metric,
+            settings=[*(set_ or ()), *settings],
+            seeds=seeds,
+            fits=fits,
+            out=folder,
+            on=on,
+            watch=watch,
+        )
+    return close(summary)
+
+
+@guarded
+def transfer(
+    run: RunPath,
+    image: Annotated[Path, typer.Option(help="The photograph to fill.")],
+    mask: Annotated[Path, typer.Option(help="Its mask: white is the hole.")],
+    row: Annotated[str, typer.Option(metavar="LABEL", help="A row whose method fits.")],
+    scene: Annotated[str, typer.Option(metavar="ID", help="The scene it was fitted to.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where to write the fills.")],
+    seeds: Annotated[str, typer.Option(metavar="N|A-B", help="How many seeds, or which.")] = "1",
+    fit: Annotated[int, typer.Option(min=0, help="Which fit.")] = 0,
+    threads: Threads = None,
+    timeout: Timeout = None,
+    device: Device = "auto",
+) -> Exit:
+    """Fill an image that was not in the fit with a model that a run fitted to a scene."""
+    from realbench import bench
+    from realbench.cli.screen import Screen
+    from realbench.plan import parse_seeds
+    from realbench.transfer import transfer as fill
+
+    on = bench.Machine(threads=threads, timeout=timeout, device=device)
+    with Screen() as watch:
+        for path in fill(run, row, scene, image, mask, out, seeds=parse_seeds(seeds), fit=fit, on=on, watch=watch):
+            typer.echo(f"wrote {path}")
+    return Exit.DONE
