@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from realbench.errors import Unsupported, UsageError
+from realbench.errors import UsageError
 from realbench.image import UInt8Image
 from realbench.method import BaseMethod, Context, MethodCard
 from realbench.scene import Task
@@ -43,7 +43,5 @@ class ReferenceWarp(BaseMethod):
         """The target with its hole filled; like telea, with a note, where no reference matches. Raises Unsupported under a full mask."""
         from ._warp import complete
 
-        if task.mask.all():
-            raise Unsupported("nothing is known of the target, so no reference can be aligned: the mask covers all of it")
         completion = complete(task.references, task.target, task.mask, **asdict(self.settings))
         return completion.image, completion.notes
