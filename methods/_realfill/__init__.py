@@ -1,0 +1,1 @@
+"""RealFill's fit: data, loss, LoRA, training."""
