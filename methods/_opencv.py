@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from realbench.errors import Unsupported, UsageError
-from realbench.image import BoolImage, UInt8Image
+
+if TYPE_CHECKING:
+    from realbench.image import BoolImage, UInt8Image
 
 RADIUS = 3.0
 """Default radius in pixels of the neighbourhood that each new pixel is computed from."""
@@ -34,6 +34,7 @@ def inpaint(target: UInt8Image, mask: BoolImage, algorithm: Literal["telea", "na
     Raises Unsupported where nothing is known.
     """
     import cv2
+    import numpy as np
 
     if mask.all():
         raise Unsupported("nothing is known of the target: the mask covers all of it")

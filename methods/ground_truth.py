@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from realbench.errors import Unsupported
-from realbench.image import UInt8Image
 from realbench.method import BaseMethod, Context, MethodCard
-from realbench.scene import OracleTask, Task
+
+if TYPE_CHECKING:
+    from realbench.image import UInt8Image
+    from realbench.scene import Task
 
 
 class GroundTruth(BaseMethod):
@@ -21,7 +25,7 @@ class GroundTruth(BaseMethod):
 
     def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, tuple[str, ...]]:
         """The truth (H×W×3 RGB, 0–255). Raises Unsupported where the scene has none."""
-        truth = task.truth if isinstance(task, OracleTask) else None
+        truth: UInt8Image | None = getattr(task, "truth", None)  # only an OracleTask has one
         if truth is None:
             raise Unsupported("scene has no ground truth")
         return truth, ()

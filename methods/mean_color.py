@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from realbench.image import UInt8Image
 from realbench.method import BaseMethod, Context, MethodCard
-from realbench.scene import Task
+
+if TYPE_CHECKING:
+    from realbench.image import UInt8Image
+    from realbench.scene import Task
 
 
 class MeanColor(BaseMethod):
@@ -21,6 +23,8 @@ class MeanColor(BaseMethod):
 
     def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, tuple[str, ...]]:
         """The target with its hole in the known region's mean sRGB value, rounded; under a full mask, the mean of the references' means."""
+        import numpy as np
+
         image = task.target.copy()
         if task.mask.all():
             colours = [reference.mean(axis=(0, 1), dtype=np.float64) for reference in task.references]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from realbench.image import UInt8Image
+from typing import TYPE_CHECKING
+
 from realbench.method import BaseMethod, Context, MethodCard
-from realbench.scene import Task
 
 from ._opencv import InpaintSettings, inpaint
+
+if TYPE_CHECKING:
+    from realbench.image import UInt8Image
+    from realbench.scene import Task
 
 
 class NavierStokes(BaseMethod):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
-from realbench.image import BoolImage, UInt8Image
 from realbench.method import BaseMethod, Context, MethodCard
-from realbench.scene import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from realbench.image import BoolImage, UInt8Image
+    from realbench.scene import Task
 
 COMPARED_SIDE = 64
 """References and target are compared at this longer side, in pixels, where small displacements do not count."""
@@ -25,6 +29,8 @@ class NearestReference(BaseMethod):
 
     def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, tuple[str, ...]]:
         """The target with the hole cut from one reference; a note says which."""
+        import numpy as np
+
         fitted = [fit_size(reference, task.size) for reference in task.references]
         nearest = 0
         reason = "the first one, since nothing is known of the target"
@@ -39,6 +45,7 @@ class NearestReference(BaseMethod):
 def fit_size(image: UInt8Image, size: tuple[int, int]) -> UInt8Image:
     """The image's largest centred part with the aspect of `size` (width, height), scaled to `size`."""
     import cv2
+    import numpy as np
 
     width, height = size
     scale = max(width / image.shape[1], height / image.shape[0])
@@ -53,12 +60,15 @@ def fit_size(image: UInt8Image, size: tuple[int, int]) -> UInt8Image:
 
 def distance(image: UInt8Image, target: UInt8Image, known: BoolImage) -> float:
     """Mean absolute difference over the known region at a small size, 0–255."""
+    import numpy as np
+
     difference = np.where(known[..., None], image.astype(np.float32) - target, np.float32(0))
     return float(np.abs(_shrink(difference)).sum() / (3 * _shrink(known.astype(np.float32)).sum()))
 
 
 def _shrink(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     import cv2
+    import numpy as np
 
     height, width = image.shape[:2]
     scale = min(1.0, COMPARED_SIDE / max(height, width))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from realbench.errors import UsageError
-from realbench.image import UInt8Image
 from realbench.method import BaseMethod, Context, MethodCard
-from realbench.scene import Task
 
-from ._opencv import inpaint
-from ._patchmatch import TooFewKnown, complete
+if TYPE_CHECKING:
+    from realbench.image import UInt8Image
+    from realbench.scene import Task
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class PatchMatch(BaseMethod):
 
     def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, tuple[str, ...]]:
         """The target with its hole filled; like telea where no whole patch is known. Raises Unsupported under a full mask."""
+        from ._opencv import inpaint
+        from ._patchmatch import TooFewKnown, complete
+
         side = self.settings.patch
         try:
             image = complete(

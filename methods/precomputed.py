@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realbench.errors import RealbenchError, Unsupported, UsageError
-from realbench.image import UInt8Image, read_rgb
 from realbench.method import BaseMethod, Context, MethodCard
-from realbench.scene import Task
+
+if TYPE_CHECKING:
+    from realbench.image import UInt8Image
+    from realbench.scene import Task
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -50,6 +52,8 @@ class Precomputed(BaseMethod):
         Raises Unsupported where there is no file for this scene and seed, UsageError for a folder or scene id that cannot be
         used, and RealbenchError for a file that is no PNG of the target's size.
         """
+        from realbench.image import read_rgb
+
         path = locate(self.settings.fills, task.id, seed)
         image, warnings = read_rgb(path)
         _require_png(path)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from realbench.errors import UsageError
-from realbench.image import UInt8Image
 from realbench.method import BaseMethod, Context, MethodCard
-from realbench.scene import Task
+
+if TYPE_CHECKING:
+    from realbench.image import UInt8Image
+    from realbench.scene import Task
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from skimage import data
 
 from realbench.errors import Unsupported, UsageError
 from realbench.method import Context
-from realbench.methods import _patchmatch, patchmatch
+from realbench.methods import _patchmatch
 from realbench.methods._patchmatch import Level, Search
 from realbench.methods.mean_color import MeanColor
 from realbench.methods.patchmatch import PatchMatch
@@ -116,7 +116,7 @@ def test_one_known_patch_is_enough_and_a_full_mask_unsupported(make_task) -> Non
 
 def test_seed_and_settings_reach_the_algorithm(monkeypatch, make_task) -> None:
     seen = {}
-    monkeypatch.setattr(patchmatch, "complete", lambda target, mask, **options: seen.update(options))
+    monkeypatch.setattr(_patchmatch, "complete", lambda target, mask, **options: seen.update(options))
     PatchMatch(PatchMatch.Settings(patch=9, iterations=5, levels=2)).complete(
         make_task(stripes(9, 9), hole((9, 9), np.s_[3, 3])), 11, Context()
     )
