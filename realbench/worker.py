@@ -27,8 +27,9 @@ from realbench.metric import Batch, Score
 from realbench.scene import OracleTask, Scene, Task
 from realbench.wire import Array, Message, blob, receive, send
 
+REASON = 2000
 DETAIL = 4000
-"""Longest traceback kept, in characters."""
+"""Longest reason and traceback kept, in characters."""
 
 
 @dataclass
@@ -44,7 +45,8 @@ class Session:
     def handle(self, request: Message) -> Iterator[Message]:
         """Replies to one request: outcomes, progress, and `end`."""
         stages = {"fill": self._fill, "score": self._score}
-        yield from stages[request.head["stage"]](request)
+        for reply in stages[request.head["stage"]](request):
+            yield _with_weights(reply)
         yield Message({"event": "end"})
 
     def _fill(self, request: Message) -> Iterator[Message]:
@@ -122,8 +124,7 @@ class Session:
             try:
                 metric = self._metric(spec)
                 context = _context(head, metric.card.torch, self.threads)
-                base = {"environment": environment(context.device, context.dtype, self.threads)}
-                scores = self._scores(metric, key, scene, batch, context)
+    X = self._scores(metric, key, scene, batch, context)
             except Exception as error:
                 yield _failure(key, error)
                 continue
@@ -153,6 +154,15 @@ class Session:
             kind = registry.load("metrics", spec["metric"])
             self.metrics[key] = kind(plan.validate(kind.Config, spec["config"], f"metric {spec['metric']}"))
         return self.metrics[key]
+
+
+def _with_weights(reply: Message) -> Message:
+    """An outcome with the weights this worker has loaded so far."""
+    weights = sys.modules.get("realbench.weights")
+    used = weights.used() if weights is not None else {}
+    if not used or "data" not in reply.head:
+        return reply
+    return Message({**reply.head, "data": {**reply.head["data"], "weights": used}}, reply.arrays)
 
 
 def _context(head: Mapping[str, Any], torch: bool, threads: int) -> Context:
@@ -228,7 +238,7 @@ def _failure(item: str, error: Exception, *, event: str = "item", data: Mapping[
         reason = f"{kind}{type(error).__name__}: {error}".strip(": ")
         detail = "".join(traceback.format_exception(error))[-DETAIL:]
     extra = {**(data or {}), "weights_missing": isinstance(error, WeightsMissing)}
-    return Message({"event": event, "item": item, "state": state, "reason": reason[:1000], "detail": detail, "data": extra})
+    return Message({"event": event, "item": item, "state": state, "reason": reason[:REASON], "detail": detail, "data": extra})
 
 
 def _end(error: Exception) -> Message:

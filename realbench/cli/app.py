@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from realbench import __version__
-from realbench.cli import cards, reporting, running, scenes, sweeping
+from realbench.cli import cards, reporting, running, scenes, sweeping, weights
 
 app = typer.Typer(
     name="realbench",
@@ -26,6 +26,7 @@ app.command()(sweeping.transfer)
 app.command()(cards.methods)
 app.command()(cards.metrics)
 app.add_typer(scenes.app, name="scenes")
+app.add_typer(weights.app, name="weights")
 
 
 def _version(value: bool) -> None:
