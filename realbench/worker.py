@@ -124,7 +124,8 @@ class Session:
             try:
                 metric = self._metric(spec)
                 context = _context(head, metric.card.torch, self.threads)
-    X = self._scores(metric, key, scene, batch, context)
+                base = {"environment": environment(context.device, context.dtype, self.threads)}
+                scores = self._scores(metric, key, scene, batch, context)
             except Exception as error:
                 yield _failure(key, error)
                 continue

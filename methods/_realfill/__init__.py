@@ -1,1 +1,1 @@
-"""RealFill's fit: data, loss, LoRA, training."""
+"""RealFill, in parts: settings, data, masks, loss, LoRA, training, filling."""
