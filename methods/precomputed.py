@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realbench.errors import RealbenchError, Unsupported, UsageError
 from realbench.method import BaseMethod, Context, MethodCard
@@ -36,15 +36,6 @@ class Precomputed(BaseMethod):
         stochastic=True,
     )
     Settings = PrecomputedSettings
-
-    @classmethod
-    def reads(cls, settings: Any, scene: str, seed: int) -> Sequence[Path]:
-        """The fill's file, where it exists and may be read."""
-        try:
-            path = locate(settings.fills, scene, seed)
-        except RealbenchError:
-            return ()
-        return (path,)
 
     def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, Sequence[str]]:
         """The fill as it lies in the folder.

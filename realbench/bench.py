@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
 from collections import Counter
@@ -14,11 +15,11 @@ from realbench import __version__, machine, registry
 from realbench.composite import FEATHER, Feather
 from realbench.errors import Exit, UsageError
 from realbench.fills import FillStage, StopRun
-from realbench.plan import Column, Row, parse_seeds, plan_columns, plan_rows
+from realbench.plan import Column, Row, column_of, parse_seeds, plan_columns, plan_rows
 from realbench.records import ColumnInfo, FillRecord, Invocation, Manifest, RowInfo, SceneInfo, now
 from realbench.runner import RunnerOptions, Supply, Unit
 from realbench.scoring import ScoreStage
-from realbench.store import MANIFEST, Cell, RunFolder, finished
+from realbench.store import MANIFEST, Cell, RunFolder, asked, finished, row_folder, state_of
 from realbench.suite import Suite, open_suite
 from realbench.survey import Scenes
 from realbench.watch import Silent, Watcher
@@ -63,13 +64,11 @@ class Summary:
     def exit_code(self) -> Exit:
         """What the command ends with: failed cells before missing weights before nothing measured."""
         bad = sum(counts.get(state, 0) for counts in (self.fills, self.scores) for state in ("failed", "timeout"))
-        if self.fills.get("ok", 0) == 0 and not bad and not self.weights_missing:
-            return Exit.NOTHING_MEASURED
         if bad or self.refused or self.stopped:
             return Exit.FAILED_CELLS
         if self.weights_missing:
             return Exit.WEIGHTS_MISSING
-        return Exit.DONE if self.scores.get("ok", 0) else Exit.NOTHING_MEASURED
+        return Exit.DONE if self.fills.get("ok", 0) and self.scores.get("ok", 0) else Exit.NOTHING_MEASURED
 
 
 def run(
@@ -118,6 +117,7 @@ def run(
         columns = plan_columns(metrics, Feather(manifest.feather))
         held = Scenes(suite)
         infos = held.survey(ids, watch, strict=strict)
+        _check_moved(folder, manifest, suite, infos)
         _remember(manifest, infos, rows, columns, wanted, fits)
         folder.write_manifest(manifest)
         fills = FillStage(folder, held, infos, rows, wanted, fits, manifest.feather, on.device, on.dtype, watch, on.fail_fast)
@@ -132,17 +132,25 @@ def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine 
     folder = RunFolder(Path(run))
     manifest = folder.read_manifest()
     suite = open_suite("demo" if manifest.suite == "demo" else manifest.suite_path)
-    feather = Feather(manifest.feather)
     with folder.lock():
-        columns = plan_columns(metrics or _columns_of(manifest), feather)
+        manifest = folder.read_manifest()  # again: another command may have worked on the run since
+        feather = Feather(manifest.feather)
+        wanted = (
+            plan_columns(metrics, feather) if metrics else [column_of(one.metric, one.config, feather) for one in manifest.columns.values()]
+        )
+        known = list(dict.fromkeys(name for row in manifest.rows.values() for name in row.scenes))
         held = Scenes(suite)
-        known = {name for row in manifest.rows.values() for name in row.scenes}
         infos = held.survey([name for name in suite.ids if name in known], watch, strict=False)
-        current = {name: info for name, info in infos.items() if _same_task(name, info, manifest, watch)}
-        _remember(manifest, {}, [], columns, (), 0)
+        gone = {name: SceneInfo(refused=f"it is no longer in {suite.root}") for name in known if name not in suite.ids}
+        for name, info in gone.items():
+            watch.say(f"refused: scene {name}: {info.refused}")
+        _remember(manifest, infos | gone, [], wanted, (), 0)
         folder.write_manifest(manifest)
-        kept = {cell: record for cell, record in finished(folder, manifest) if cell.scene in current}
-        return _score(folder, held, current, columns, kept, on, watch)
+        kept = dict(finished(folder, manifest))
+        stale = sum(state_of(folder.read_fill(cell), cell, manifest) == "stale" for cell in asked(manifest))
+        if stale:
+            watch.say(f"stale: {stale} fills of scenes that changed since are not scored; run again to refill them")
+        return _score(folder, held, infos | gone, wanted, kept, on, watch)
 
 
 def _fill(fills: FillStage, on: Machine, watch: Watcher) -> bool:
@@ -212,25 +220,40 @@ def _open(folder: RunFolder, suite: Suite, feather: float | None) -> Manifest:
         raise UsageError(f"{folder.root} holds a run on {manifest.suite} ({manifest.suite_path}); give another --out for {suite.name}")
     if feather is not None and feather != manifest.feather:
         raise UsageError(f"{folder.root} was composited with --feather {manifest.feather:g}; give another --out for {feather:g}")
-    manifest.suite_path = str(suite.root)
     return manifest
+
+
+def _check_moved(folder: RunFolder, manifest: Manifest, suite: Suite, infos: Mapping[str, SceneInfo]) -> None:
+    """A suite at another path than the run's must be a copy of it. Raises UsageError where two suites share a folder's name only."""
+    if manifest.suite_path != str(suite.root):
+        for name, old in manifest.scenes.items():
+            new = infos.get(name, old)
+            if name not in suite.ids or (not new.refused and old.digests and new.digests != old.digests):
+                where = f"{folder.root} holds a run on {manifest.suite_path}"
+                raise UsageError(f"{where}, and scene {name} of {suite.root} is another one; give another --out")
+    manifest.suite_path = str(suite.root)
 
 
 def _remember(
     manifest: Manifest, infos: Mapping[str, SceneInfo], rows: Sequence[Row], columns: Sequence[Column], seeds: Sequence[int], fits: int
 ) -> None:
     """Add what is asked for now to what was asked for before; a row whose settings changed is asked for anew."""
-    manifest.scenes.update(infos)
+    for name, info in infos.items():
+        before = manifest.scenes.get(name)
+        # A scene that is refused now keeps its hashes: what was finished of it is stale, not forgotten.
+        manifest.scenes[name] = before.model_copy(update={"refused": info.refused}) if info.refused and before else info
     for row in rows:
         old = manifest.rows.get(row.label)
         same = old if old is not None and old.fingerprint == row.fingerprint else None
         manifest.rows[row.label] = _row_info(row, list(infos), row.fits(fits), row.seeds(seeds), same)
+    _check_folders(manifest)
     for column in columns:
         card = column.card
         manifest.columns[column.key] = ColumnInfo(
             metric=column.metric,
             config=dict(column.config),
             signature=column.signature,
+            source=column.source,
             reads=list(card.reads),
             **{name: getattr(card, name) for name in ("title", "summary", "direction", "region", "image", "unit", "digits")},
         )
@@ -239,6 +262,10 @@ def _remember(
 
 def _row_info(row: Row, scenes: Sequence[str], fits: Sequence[int], seeds: Sequence[int], old: RowInfo | None) -> RowInfo:
     card = row.card
+    cells = dict(old.cells) if old else {}
+    for scene in scenes:
+        cells[scene] = sorted({*cells.get(scene, ()), *itertools.product(fits, seeds)})
+    pairs = [pair for pairs in cells.values() for pair in pairs]
     return RowInfo(
         method=row.method,
         preset=row.preset,
@@ -249,26 +276,20 @@ def _row_info(row: Row, scenes: Sequence[str], fits: Sequence[int], seeds: Seque
         licence=card.licence,
         paper=card.paper,
         oracle=card.oracle,
-        scenes=list(dict.fromkeys([*(old.scenes if old else []), *scenes])),
-        fits=sorted({*(old.fits if old else []), *fits}),
-        seeds=sorted({*(old.seeds if old else []), *seeds}),
+        scenes=list(cells),
+        fits=sorted({fit for fit, _ in pairs}),
+        seeds=sorted({seed for _, seed in pairs}),
+        cells=cells,
     )
 
 
-def _columns_of(manifest: Manifest) -> list[str]:
-    """The metrics of a run, as words that plan_columns understands."""
-    return [f"{info.metric}:{','.join(f'{key}={value}' for key, value in info.config.items())}" for info in manifest.columns.values()]
-
-
-def _same_task(name: str, info: SceneInfo, manifest: Manifest, watch: Watcher) -> bool:
-    if info.refused:
-        return False
-    same = info.digests["task"] == manifest.scenes[name].digests.get("task")
-    if not same:
-        watch.say(f"stale: scene {name} changed since the run; run again to refill it")
-    else:
-        manifest.scenes[name] = info
-    return same
+def _check_folders(manifest: Manifest) -> None:
+    """Raises UsageError for two labels whose rows would share a folder (`A:1` and `A.1`)."""
+    folders: dict[str, str] = {}
+    for label in manifest.rows:
+        other = folders.setdefault(row_folder(label), label)
+        if other != label:
+            raise UsageError(f"labels {other!r} and {label!r} are too alike: their folders would have one name; choose another label")
 
 
 def _listing(counts: Counter[str]) -> str:

@@ -12,6 +12,8 @@ from realbench.image import BoolImage, UInt8Image
 FEATHER = 4.0
 """Default feather radius in pixels for an image whose shorter side is FEATHER_SIDE pixels."""
 FEATHER_SIDE = 512
+VERSION = 1
+"""Raised when the same fill and target composite to other pixels; a part of fingerprints and signatures from 2 on."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Feather:
     pixels: float = FEATHER
 
     def __str__(self) -> str:
-        return f"{self.pixels:g}/{FEATHER_SIDE}"
+        return f"{self.pixels:g}/{FEATHER_SIDE}" + (f"v{VERSION}" if VERSION > 1 else "")
 
     def radius(self, shape: tuple[int, ...]) -> int:
         """Radius in whole pixels for an image of this shape (height, width, …); at least 1 unless the feather is 0."""

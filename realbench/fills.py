@@ -6,11 +6,11 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from realbench import fingerprint, plan, registry
+from realbench import fingerprint
+from realbench.composite import Feather
 from realbench.plan import Row
 from realbench.records import FillRecord, FitRecord, SceneInfo
 from realbench.runner import Outcome, Unit
@@ -44,7 +44,6 @@ class FillStage:
     kept: dict[Cell, FillRecord] = field(default_factory=dict)
     """Valid records of finished cells, old and new."""
     _todo: dict[Cell, str] = field(default_factory=dict)
-    _validated: dict[str, Any] = field(default_factory=dict)
     _said: set[tuple[str, str]] = field(default_factory=set)
 
     def cells(self, row: Row) -> list[Cell]:
@@ -88,7 +87,7 @@ class FillStage:
         """The request for a unit: the scene as the method may see it, its settings, and the fitted state where there is one."""
         row = self._row(unit.label)
         cell = self._cell(unit, int(unit.items[0]))
-        scene = self.scenes.load(unit.scene)
+        scene = self.scenes.load(unit.scene, self.infos[unit.scene].digests)
         state = self._state(row, cell) if unit.fits else None
         work = self._work(cell) if unit.fits and state is None else None
         return fill_request(row, scene, unit, state, work, feather=self.feather, device=self.device, dtype=self.dtype)
@@ -152,11 +151,8 @@ class FillStage:
             self.watch.say(f"{record.state}: {cell.label} on {cell.scene}, seed {cell.seed}: {record.reason}")
 
     def inputs(self, row: Row, cell: Cell) -> str:
-        """Hash of the content of everything a fill depends on: the task (for an oracle, the truth), row, fit, seed, files read."""
-        method = registry.load("methods", row.method)
-        paths = method.reads(self._settings(row), cell.scene, cell.seed) if hasattr(method, "reads") else ()
-        reads = [_file_digest(path, path.stat().st_mtime_ns) for path in paths]
-        return fingerprint.of_data([self._fit_inputs(row, cell), cell.seed, reads])
+        """Hash of the content of everything a fill depends on: the task (for an oracle, the truth), row, fit, seed, feather."""
+        return fingerprint.of_data([self._fit_inputs(row, cell), cell.seed, str(Feather(self.feather))])
 
     def _fit_inputs(self, row: Row, cell: Cell) -> str:
         return fingerprint.of_data([self.infos[cell.scene].seen(row.card.oracle), row.fingerprint, cell.fit])
@@ -173,12 +169,6 @@ class FillStage:
         folder = self.folder.fit(cell).absolute() / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-    def _settings(self, row: Row) -> Any:
-        if row.label not in self._validated:
-            kind = registry.load("methods", row.method).Settings
-            self._validated[row.label] = plan.validate(kind, row.settings, f"method {row.method}")
-        return self._validated[row.label]
 
     def _row(self, label: str) -> Row:
         return next(row for row in self.rows if row.label == label)
@@ -239,8 +229,3 @@ def _words(outcome: Outcome) -> dict[str, Any]:
     """What every stage's record takes from an outcome."""
     kept = {name: outcome.data[name] for name in KEPT if name in outcome.data}
     return {"state": outcome.state, "reason": outcome.reason, "detail": outcome.detail, **kept}
-
-
-@cache
-def _file_digest(path: Path, modified: int) -> str:
-    return fingerprint.of_file(path)

@@ -6,7 +6,9 @@ import ast
 import hashlib
 import importlib.util
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def of_bytes(data: bytes) -> str:
 
 def of_data(data: object) -> str:
     """SHA-256 of plain data (mappings, sequences, strings, numbers, booleans, None), independent of key order."""
-    return of_bytes(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode())
+    return of_bytes(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str).encode())
 
 
 def of_file(path: Path) -> str:
@@ -37,9 +39,24 @@ def of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def of_path(path: Path) -> str:
+    """SHA-256 over a file's content, or over the names and contents of all files in a folder (the folder's own name does not count)."""
+    if path.is_file():
+        return _file_digest(path, path.stat().st_mtime_ns)
+    files = sorted(item for item in path.rglob("*") if item.is_file())
+    return of_data([[item.relative_to(path).as_posix(), _file_digest(item, item.stat().st_mtime_ns)] for item in files])
+
+
 def of_source(cls: type) -> str:
-    """SHA-256 of the source of a plug-in's module and of every module of its own package that it imports, transitively."""
-    sources = {name: of_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for name, path in sorted(_closure(cls.__module__).items())}
+    """SHA-256 of the source of a plug-in, of its base classes, and of every module of its own package that these import, transitively.
+
+    The own package is the top-level one; inside realbench it is the spoke's, so that a change of the hub does not invalidate fits.
+    """
+    modules = {base.__module__ for base in cls.__mro__ if base.__module__.partition(".")[0] not in _NEVER and not _is_hub(base.__module__)}
+    found: dict[str, Path] = {}
+    for module in sorted(modules):
+        found |= _closure(module)
+    sources = {name: of_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for name, path in sorted(found.items())}
     return of_data(sources)
 
 
@@ -48,19 +65,40 @@ def short(digests: Mapping[str, object] | Iterable[str]) -> str:
     return of_data(dict(digests) if isinstance(digests, Mapping) else list(digests))[:12]
 
 
+_NEVER = ("builtins", "abc", "typing", "typing_extensions")
+_SPOKE = re.compile(r"realbench\.(methods|metrics|runners|reports)\b")
+
+
+def _is_hub(module: str) -> bool:
+    return module.partition(".")[0] == "realbench" and not _SPOKE.match(module)
+
+
+@cache
+def _file_digest(path: Path, modified: int) -> str:
+    return of_file(path)
+
+
 def _closure(module: str) -> dict[str, Path]:
     """The module and the modules of its own package that it imports, by name."""
     found: dict[str, Path] = {}
     waiting = [module]
-    package = module.rpartition(".")[0] or module
+    spoke = _SPOKE.match(module)
+    package = spoke[0] if spoke else module.partition(".")[0]
     while waiting:
         name = waiting.pop()
         path = None if name in found else _source_file(name)
         if path is None:
             continue
         found[name] = path
-        waiting += [other for other in _imports(name, path) if other == package or other.startswith(f"{package}.")]
+        waiting += [other for other in _imports(name, path) if _belongs(other, package, path)]
     return found
+
+
+def _belongs(module: str, package: str, importer: Path) -> bool:
+    """Whether an imported module is the plug-in's own: of its package, or, for a plug-in that is a single file, a file beside it."""
+    if module == package or module.startswith(f"{package}."):
+        return True
+    return importer.stem == package and (importer.parent / f"{module.partition('.')[0]}.py").is_file()
 
 
 def _source_file(module: str) -> Path | None:

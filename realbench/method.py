@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,12 +132,12 @@ class NoSettings:
     """A method without settings."""
 
 
-class BaseMethod(ABC):
+class BaseMethod:
     """Defaults for a method without fit: an adapter states its card and settings, and fills one seed in `complete`.
 
     `Settings` is a frozen dataclass with a default for each field: its fields are what --set knows. A field whose metadata has
-    `path=True` names a file or folder that `reads` covers, so that its content, not its name, enters the fingerprint;
-    `path="or name"` does so where such a path exists.
+    `path=True` names a file or folder whose content, not its name, enters the row's fingerprint; `path="or name"` does so where such a path
+    exists. A plug-in without `Settings` is constructed without arguments, one with it from an instance of it.
     """
 
     card: ClassVar[MethodCard]
@@ -152,11 +151,6 @@ class BaseMethod(ABC):
         """The weights these settings load, a part of the row's fingerprint."""
         return cls.card.weights
 
-    @classmethod
-    def reads(cls, settings: Any, scene: str, seed: int) -> Sequence[Path]:
-        """Files outside the suite that the fill of this scene and seed depends on; their content is part of its fingerprint."""
-        return ()
-
     def fit(self, task: Task, *, seed: int, context: Context) -> None:
         """Nothing to adapt."""
 
@@ -167,9 +161,9 @@ class BaseMethod(ABC):
             image, notes = self.complete(task, seed, context)
             yield Fill(seed, image, tuple(notes), {"complete": time.perf_counter() - start})
 
-    @abstractmethod
     def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, Sequence[str]]:
         """Fill the hole: the whole image (H×W×3 RGB, 0–255, target's size) and notes. Raises Unsupported with the reason if it can't."""
+        raise NotImplementedError(f"{type(self).__name__} overrides neither complete nor fill")
 
     def save(self, folder: Path) -> None:
         """Nothing was fitted."""

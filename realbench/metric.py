@@ -132,7 +132,9 @@ class BaseMetric(ABC):
 
 def _plain(value: object) -> str:
     """A configuration value without the signature's separators."""
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("|", "/").replace(":", ".")
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value).replace("|", "/").replace(":", ".")
 
 
 __all__ = ["BaseMetric", "Batch", "Context", "Direction", "Metric", "MetricCard", "NoConfig", "Region", "Score", "Source", "State"]

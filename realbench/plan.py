@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, fields
@@ -11,7 +12,7 @@ from typing import Any
 from realbench import fingerprint, registry
 from realbench.composite import Feather
 from realbench.errors import UsageError
-from realbench.method import MethodCard, Weights
+from realbench.method import MethodCard, NoSettings, Weights
 from realbench.metric import MetricCard
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:()@-]{0,79}")
@@ -56,7 +57,10 @@ class Column:
 
 
 def plan_rows(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Row]:
-    """Rows from `NAME[:PRESET][=LABEL]` and `[NAME.]key=value` texts. Raises UsageError that lists what is known."""
+    """Rows from `NAME[:PRESET][=LABEL]` and `[NAME.]key=value` texts. Raises UsageError that lists what is known.
+
+    A setting for a label goes before one for a method, and that before one for all.
+    """
     specs = [_parse_method(text) for text in methods]
     changes = [_parse_setting(text) for text in settings]
     rows: dict[str, Row] = {}
@@ -85,6 +89,8 @@ def _parse_method(text: str) -> tuple[str, str | None, str | None]:
     name, _, preset = spec.partition(":")
     if label and not LABEL.fullmatch(label):
         raise UsageError(f"label {label!r}: expected up to 80 letters, digits, spaces and ._+:()@-, starting with a letter or digit")
+    if label != name and label in registry.names("methods"):
+        raise UsageError(f"label {label!r} is the name of another method; choose another label")
     return name, preset or None, label or None
 
 
@@ -103,28 +109,39 @@ def _row(name: str, preset: str | None, label: str | None, changes: list[tuple[s
     if preset is not None and preset not in card.presets:
         raise UsageError(f"method {name} has no preset {preset!r}; known: {', '.join(card.presets) or 'none'}")
     label = label or (f"{name}:{preset}" if preset else name)
-    known = {field.name for field in fields(method.Settings)}
+    kind = settings_class(method)
+    known = {field.name for field in fields(kind)}
     values: dict[str, Any] = dict(card.presets[preset]) if preset else {}
-    for index, (target, key, value) in enumerate(changes):
-        if target in (None, name, label) and key in known:
-            values[key] = value
-            used.add(index)
-    settings = validate(method.Settings, values, f"method {name}")
-    return Row(label, name, preset, asdict(settings), card, _row_fingerprint(method, settings))
+    for wanted in (None, name, label):
+        for index, (target, key, value) in enumerate(changes):
+            if target == wanted and key in known:
+                values[key] = value
+                used.add(index)
+    settings = validate(kind, values, f"method {name}")
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
+    return Row(label, name, preset, plain, card, _row_fingerprint(name, method, settings))
 
 
-def _row_fingerprint(method: Any, settings: Any) -> str:
-    """Settings that name a file or folder are left out: the content of what they name is hashed into each cell instead."""
-    named = {item.name: getattr(settings, item.name) for item in fields(settings) if not _names_a_path(item, settings)}
+def settings_class(plugin: Any) -> type:
+    """A method's Settings, or NoSettings for a plug-in that has none."""
+    return getattr(plugin, "Settings", NoSettings)
+
+
+def _row_fingerprint(name: str, method: Any, settings: Any) -> str:
+    """Of settings that name a file or folder, the content counts, not the name."""
+    named = {item.name: _content(item, getattr(settings, item.name)) for item in fields(settings)}
     needed: Sequence[Weights] = method.weights(settings) if hasattr(method, "weights") else method.card.weights
     weights = [[item.id, item.revision] for item in needed]
-    return fingerprint.short({"method": method.card.id, "settings": named, "weights": weights, "source": fingerprint.of_source(method)})
+    parts = {"method": name, "settings": named, "weights": weights, "source": fingerprint.of_source(method)}
+    return fingerprint.short(parts | {"package": registry.third_party("methods", name)})
 
 
-def _names_a_path(item: Field[Any], settings: Any) -> bool:
-    """`path=True` always does, `path="or name"` (a model's folder or its id) where something is there."""
+def _content(item: Field[Any], value: Any) -> Any:
+    """A setting's value; the content's hash for `path=True`, and for `path="or name"` (a model's folder or its id) where it exists."""
     kind = item.metadata.get("path")
-    return kind is True or (kind == "or name" and Path(getattr(settings, item.name)).exists())
+    if kind and value and Path(value).exists():
+        return {"content": fingerprint.of_path(Path(value))}
+    return None if kind is True else value
 
 
 def _column(text: str, feather: Feather) -> Column:
@@ -137,8 +154,15 @@ def _column(text: str, feather: Feather) -> Column:
         if not equals or key not in known:
             raise UsageError(f"--metric {text!r}: expected {name}:key=value,… with keys among: {', '.join(known) or 'none'}")
         values[key] = value
+    return column_of(name, values, feather)
+
+
+def column_of(name: str, values: Mapping[str, Any], feather: Feather) -> Column:
+    """A metric with its configuration, texts or values. Raises UsageError."""
+    metric = registry.load("metrics", name)
     config = validate(metric.Config, values, f"metric {name}")
-    return Column(name, asdict(config), metric.card, metric(config).signature(feather), fingerprint.of_source(metric))
+    source = fingerprint.of_data([fingerprint.of_source(metric), registry.third_party("metrics", name)])
+    return Column(name, asdict(config), metric.card, metric(config).signature(feather), source)
 
 
 def validate(kind: type, values: Mapping[str, Any], owner: str) -> Any:
@@ -156,7 +180,7 @@ def validate(kind: type, values: Mapping[str, Any], owner: str) -> Any:
 
 
 def _unknown_setting(target: str | None, key: str, specs: Iterable[tuple[str, str | None, str | None]]) -> str:
-    known = {name: [field.name for field in fields(registry.load("methods", name).Settings)] for name, _, _ in specs}
+    known = {name: [field.name for field in fields(settings_class(registry.load("methods", name)))] for name, _, _ in specs}
     listing = "; ".join(f"{name}: {', '.join(keys) or 'no settings'}" for name, keys in known.items())
     return f"--set {f'{target}.' if target else ''}{key}: no method of this run has it; known: {listing}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import queue
 import signal
@@ -17,6 +18,9 @@ from typing import BinaryIO, cast
 from realbench import wire
 from realbench.errors import RealbenchError
 from realbench.wire import Message
+
+POLL = 0.5
+"""Seconds between looks at whether a silent worker still lives."""
 
 
 class WorkerLost(RealbenchError):
@@ -38,6 +42,7 @@ class WorkerProcess:
             [sys.executable, "-P", "-m", "realbench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,  # closing an unbuffered pipe never blocks, whoever else holds the other end
             stderr=stderr,
             env=_environment(threads),
             start_new_session=True,  # Ctrl-C reaches the driver alone, which then decides
@@ -74,27 +79,35 @@ class WorkerProcess:
             else:
                 self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                with contextlib.suppress(OSError):
-                    stream.close()
+        if self._process.stdin:
+            self._process.stdin.close()
+        # stdout belongs to the reading thread: a child that the worker left behind may hold it open for long.
 
     def _pump(self) -> None:
-        replies = cast(BinaryIO, self._process.stdout)
-        with contextlib.suppress(OSError, ValueError):
+        """Read replies for as long as there are any; None says that no more will come, whatever the reason."""
+        replies = io.BufferedReader(cast(io.RawIOBase, self._process.stdout), 1 << 16)
+        try:
             while (message := wire.receive(replies)) is not None:
                 self._replies.put(message)
-        self._replies.put(None)
+        finally:
+            self._replies.put(None)
 
     def _next(self, deadline: float | None, timeout: float | None) -> Message:
-        try:
-            reply = self._replies.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            self.kill()
-            raise WorkerLost(f"took longer than {timeout:g} s; its worker was killed", timed_out=True, log=self._tail()) from None
-        if reply is None:
-            raise self._lost()
-        return reply
+        """The next reply. A dead worker is noticed even where a child of its own keeps the pipe open."""
+        while True:
+            left = POLL if deadline is None else min(POLL, deadline - time.monotonic())
+            try:
+                reply = self._replies.get(timeout=max(0.0, left))
+            except queue.Empty:
+                if self._process.poll() is not None and self._replies.empty():
+                    raise self._lost() from None
+                if deadline is not None and time.monotonic() >= deadline:
+                    self.kill()
+                    raise WorkerLost(f"took longer than {timeout:g} s; its worker was killed", timed_out=True, log=self._tail()) from None
+                continue
+            if reply is None:
+                raise self._lost()
+            return reply
 
     def _lost(self) -> WorkerLost:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -7,12 +7,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from realbench import fingerprint
 from realbench.metric import Direction, Region, Source, State
 
 SCHEMA = 1
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,119}$")]
+"""A plain file name: what a record names never leads out of its folder."""
+RowHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+ColumnKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 
 def now() -> str:
@@ -81,7 +86,7 @@ class StageRecord(Record):
 class FitRecord(StageRecord):
     """A fit, stored as fit-K/record.json once its state files are complete."""
 
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[FileName, str] = Field(default_factory=dict)
     """SHA-256 by name of the files in fit-K/state."""
 
 
@@ -94,7 +99,7 @@ class FillRecord(StageRecord):
     scene: str
     fit: int
     seed: int
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[FileName, str] = Field(default_factory=dict)
     """SHA-256 of raw.png and fill.png."""
     task: str = ""
     """Content hash of what the method saw of the scene."""
@@ -115,6 +120,8 @@ class ScoreRecord(StageRecord):
     """SHA-256 of the PNG that was scored."""
     scene: str
     """Content hash of the parts of the scene that were read."""
+    source: str = ""
+    """Hash of the metric's source."""
     value: Number = None
     """None unless the state is ok; infinite values are the words inf and -inf."""
     artefacts: dict[str, Any] = Field(default_factory=dict)
@@ -140,7 +147,7 @@ class SceneInfo(BaseModel):
     warnings: list[str] = Field(default_factory=list)
     """The doctor's findings that did not stop the run."""
     refused: str = ""
-    """Why the scene was not run; empty when it was."""
+    """Why the scene was not run the last time it was asked for; empty when it was. What was finished before is stale then."""
 
     def seen(self, oracle: bool) -> str:
         """Content hash of what a method sees of this scene."""
@@ -159,7 +166,7 @@ class RowInfo(BaseModel):
     method: str
     preset: str | None
     settings: dict[str, Any]
-    fingerprint: str
+    fingerprint: RowHash
     title: str
     summary: str
     licence: str
@@ -169,6 +176,9 @@ class RowInfo(BaseModel):
     """Scene ids asked for, over all invocations."""
     fits: list[int]
     seeds: list[int]
+    """All that were asked for on any scene."""
+    cells: dict[str, list[tuple[int, int]]] = Field(default_factory=dict)
+    """(fit, seed) asked for by scene; a scene without an entry was asked for all fits and seeds."""
 
 
 class ColumnInfo(BaseModel):
@@ -179,6 +189,8 @@ class ColumnInfo(BaseModel):
     metric: str
     config: dict[str, Any]
     signature: str
+    source: str = ""
+    """Hash of the metric's source: scores of another formula are stale."""
     title: str
     summary: str
     direction: Direction
@@ -209,6 +221,6 @@ class Manifest(Record):
     scenes: dict[str, SceneInfo] = Field(default_factory=dict)
     rows: dict[str, RowInfo] = Field(default_factory=dict)
     """By label."""
-    columns: dict[str, ColumnInfo] = Field(default_factory=dict)
+    columns: dict[ColumnKey, ColumnInfo] = Field(default_factory=dict)
     """By signature hash."""
     invocations: list[Invocation] = Field(default_factory=list)

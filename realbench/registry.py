@@ -40,3 +40,9 @@ def load(kind: Kind, name: str) -> Any:
     if getattr(plugin, "card", None) is None or plugin.card.id != name:
         raise RealbenchError(f"{kind[:-1]} {name}: {points[name].value} has no card with the id {name!r}; correct the plug-in")
     return plugin
+
+
+def third_party(kind: Kind, name: str) -> str:
+    """Name and version of the package a plug-in comes from; empty for a built-in, whose source alone identifies it."""
+    owner = _points(kind)[name].dist
+    return "" if owner is None or owner.name == "realbench" else f"{owner.name} {owner.version}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from realbench.errors import NothingMeasured
 from realbench.metric import State
 from realbench.records import ColumnInfo, FillRecord, Manifest, RowInfo, SceneInfo, ScoreRecord
-from realbench.store import MANIFEST, Cell, RunFolder, asked
+from realbench.store import MANIFEST, Cell, RunFolder, asked, state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +44,10 @@ class Results:
 
     @cached_property
     def columns(self) -> dict[str, ColumnInfo]:
-        """Metrics by signature: scores with different signatures never share a column."""
-        return {info.signature: info for _, _, manifest in self.runs for info in manifest.columns.values()}
+        """Metrics by signature: scores with different signatures never share a column. Where runs scored with different sources of a
+        metric, the source is added to the signature.
+        """
+        return {self._signature(info): info for _, _, manifest in self.runs for info in manifest.columns.values()}
 
     def scores(self) -> pd.DataFrame:
         """One line a (cell, metric), missing ones included; columns as SCORE_FIELDS; value is NaN unless state is `ok`."""
@@ -66,7 +68,7 @@ class Results:
     def artefacts(self, cell: Cell, signature: str, run: str) -> dict[str, Any]:
         """What a metric left for drawing on one cell; empty when there is nothing."""
         for name, folder, manifest in self.runs:
-            keys = [key for key, info in manifest.columns.items() if info.signature == signature]
+            keys = [key for key, info in manifest.columns.items() if self._signature(info) == signature]
             record = folder.read_score(cell, keys[0]) if name == run and keys else None
             if record is not None:
                 return record.artefacts
@@ -78,8 +80,7 @@ class Results:
         for name, folder, manifest in self.runs:
             for cell in asked(manifest):
                 record = folder.read_fill(cell)
-                seen = manifest.scenes[cell.scene].seen(manifest.rows[cell.label].oracle)
-                state: State = "missing" if record is None else "stale" if record.task != seen else record.state
+                state = state_of(record, cell, manifest)
                 found.append((name, folder, manifest, cell, record, state))
         return found
 
@@ -88,7 +89,7 @@ class Results:
             head = self._head(name, manifest, cell)
             for key, column in manifest.columns.items():
                 value, verdict, reason = _verdict(folder, manifest, cell, record, state, key, column)
-                yield [*head, column.metric, column.signature, value, verdict, reason]
+                yield [*head, column.metric, self._signature(column), value, verdict, reason]
 
     def _cell_lines(self) -> Iterator[list[Any]]:
         for name, folder, manifest, cell, record, state in self._cells:
@@ -107,6 +108,10 @@ class Results:
     def _label(self, run: str, label: str) -> str:
         prints = {manifest.rows[label].fingerprint for _, _, manifest in self.runs if label in manifest.rows}
         return label if len(prints) == 1 else f"{label} @{run}"
+
+    def _signature(self, column: ColumnInfo) -> str:
+        others = (info for _, _, manifest in self.runs for info in manifest.columns.values() if info.signature == column.signature)
+        return column.signature if len({info.source for info in others}) == 1 else f"{column.signature}|source:{column.source[:8]}"
 
     def _scene(self, run: str, scene: str) -> str:
         contents = {str(manifest.scenes[scene].digests) for _, _, manifest in self.runs if scene in manifest.scenes}
@@ -154,13 +159,14 @@ def _verdict(
     """Value, state and reason of one score: the fill's own trouble first, then the score's."""
     nothing = float("nan")
     if fill is None or state != "ok":
-        return nothing, state, f"fill: {fill.reason or state}" if fill else "not run yet"
+        reason = manifest.scenes[cell.scene].refused or (fill.reason if fill else "") or state
+        return nothing, state, f"fill: {reason}" if fill else "not run yet"
     record: ScoreRecord | None = folder.read_score(cell, key)
     if record is None:
         return nothing, "missing", "not scored yet"
     image = fill.files.get("raw.png" if column.image == "raw" else "fill.png")
-    if record.image != image or record.scene != manifest.scenes[cell.scene].read(column.reads):
-        return nothing, "stale", "the fill or the scene changed since it was scored"
+    if record.image != image or record.scene != manifest.scenes[cell.scene].read(column.reads) or record.source != column.source:
+        return nothing, "stale", "the fill, the scene or the metric changed since it was scored"
     if record.state == "ok" and record.value is None:
         return nothing, "failed", "the record says ok but holds no value; score again"
     return nothing if record.value is None else record.value, record.state, record.reason

@@ -87,7 +87,7 @@ class ScoreStage:
 
     def supply(self, unit: Unit) -> Message:
         """The request for a unit: the scene with its truth, the fills as they were written, the metrics left."""
-        scene = self.scenes.load(unit.scene)
+        scene = self.scenes.load(unit.scene, self.infos[unit.scene].digests)
         arrays = scene_arrays(scene, blanked=False, truth=True)
         cells = self._whole(unit)
         for index, (_, images) in enumerate(cells):
@@ -134,7 +134,8 @@ class ScoreStage:
         """Hashes of the content of everything a score depends on: image, the parts of the scene it reads, signature, formula."""
         image = self.fills[cell].files["raw.png" if column.card.image == "raw" else "fill.png"]
         scene = self.infos[cell.scene].read(column.card.reads)
-        return {"image": image, "scene": scene, "inputs": fingerprint.of_data([column.signature, column.source, image, scene])}
+        inputs = fingerprint.of_data([column.signature, column.source, image, scene])
+        return {"image": image, "scene": scene, "source": column.source, "inputs": inputs}
 
     def _lacking(self, column: Column, cell: Cell) -> str:
         """Why a metric cannot score this scene by nature; empty when it can."""

@@ -6,6 +6,7 @@ therefore has either no valid record (it is run again) or all of its files.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from realbench import fingerprint
 from realbench.errors import RealbenchError, UsageError
+from realbench.metric import State
 from realbench.records import SCHEMA, FillRecord, FitRecord, Manifest, Record, ScoreRecord
 
 MANIFEST = "run.json"
@@ -47,7 +49,7 @@ class RunFolder:
 
     def row(self, label: str, row_fingerprint: str) -> Path:
         """The folder of a row."""
-        return self.root / f"{folder_name(label.replace(':', '.'))}-{row_fingerprint}"
+        return self.root / f"{row_folder(label)}-{row_fingerprint}"
 
     def fit(self, cell: Cell) -> Path:
         """The folder of a cell's fit."""
@@ -161,24 +163,32 @@ class RunFolder:
 
 
 def finished(folder: RunFolder, manifest: Manifest) -> list[tuple[Cell, FillRecord]]:
-    """Every finished cell of a run, row by row."""
+    """Every finished cell of a run, row by row; stale ones (of a scene that changed since) are left out."""
     found = []
     for cell in asked(manifest):
         record = folder.read_fill(cell)
-        if record is not None and record.state == "ok":
+        if record is not None and state_of(record, cell, manifest) == "ok":
             found.append((cell, record))
     return found
 
 
+def state_of(record: FillRecord | None, cell: Cell, manifest: Manifest) -> State:
+    """The state of a cell in the light of its scene as the run saw it last."""
+    if record is None:
+        return "missing"
+    info = manifest.scenes[cell.scene]
+    current = not info.refused and record.task == info.seen(manifest.rows[cell.label].oracle)
+    return record.state if current else "stale"
+
+
 def asked(manifest: Manifest) -> list[Cell]:
-    """Every cell a run was asked for, row by row, refused scenes left out."""
+    """Every cell a run was asked for, row by row; scenes that were never in order are left out."""
     return [
         Cell(label, row.fingerprint, scene, fit, seed)
         for label, row in manifest.rows.items()
         for scene in row.scenes
-        if not manifest.scenes[scene].refused
-        for fit in row.fits
-        for seed in row.seeds
+        if manifest.scenes[scene].digests
+        for fit, seed in row.cells.get(scene) or itertools.product(row.fits, row.seeds)
     ]
 
 
@@ -218,6 +228,11 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def row_folder(label: str) -> str:
+    """The part of a row's folder name that comes from its label."""
+    return folder_name(label.replace(":", "."))
 
 
 def folder_name(name: str) -> str:

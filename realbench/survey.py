@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from realbench.doctor import inspect
 from realbench.errors import SceneError
@@ -23,11 +23,13 @@ class Scenes:
         self._held: OrderedDict[str, Scene] = OrderedDict()
         self._lock = threading.Lock()
 
-    def load(self, scene: str) -> Scene:
-        """A scene, decoded at most once while it is held. Raises SceneError."""
+    def load(self, scene: str, digests: Mapping[str, str] | None = None) -> Scene:
+        """A scene, decoded at most once while it is held. Raises SceneError, also when it is not what `digests` say it was."""
         with self._lock:
             if scene not in self._held:
                 self._held[scene] = self.suite.load(scene)
+            if digests is not None and self._held[scene].digests != digests:
+                raise SceneError(f"scene {scene}: changed while the run was going on; let it rest and run again")
             self._held.move_to_end(scene)
             while len(self._held) > 1 and sum(map(_bytes, self._held.values())) > self._keep:
                 self._held.popitem(last=False)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 _LENGTH = struct.Struct("<Q")
+MAX_HEAD = 256_000_000
+"""Longest JSON head accepted, in bytes; more is a broken stream."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,16 @@ def send(stream: BinaryIO, message: Message) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in message.arrays.items()}
     shapes = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
     head = json.dumps({"head": message.head, "arrays": shapes}).encode()
-    stream.write(_LENGTH.pack(len(head)))
-    stream.write(head)
+    _write(stream, memoryview(_LENGTH.pack(len(head)) + head))
     for array in arrays.values():
-        stream.write(array.reshape(-1).view(np.uint8).data)
+        _write(stream, array.reshape(-1).view(np.uint8).data)
     stream.flush()
+
+
+def _write(stream: BinaryIO, data: memoryview) -> None:
+    """All of it: an unbuffered pipe may take a part at a time."""
+    while len(data):
+        data = data[stream.write(data) :]
 
 
 def receive(stream: BinaryIO) -> Message | None:
@@ -49,10 +56,13 @@ def receive(stream: BinaryIO) -> Message | None:
     prefix = stream.read(_LENGTH.size)
     if len(prefix) < _LENGTH.size:
         return None
-    text = stream.read(_LENGTH.unpack(prefix)[0])
+    length = _LENGTH.unpack(prefix)[0]
+    if length > MAX_HEAD:
+        return None
+    text = stream.read(length)
     try:
         outer = json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:
         return None
     arrays = {}
     for name, (dtype, shape) in outer["arrays"].items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
+import re
 import sys
 import tempfile
 import threading
@@ -27,6 +29,7 @@ from realbench.metric import Batch, Score
 from realbench.scene import OracleTask, Scene, Task
 from realbench.wire import Array, Message, blob, receive, send
 
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,119}")
 REASON = 2000
 DETAIL = 4000
 """Longest reason and traceback kept, in characters."""
@@ -45,8 +48,10 @@ class Session:
     def handle(self, request: Message) -> Iterator[Message]:
         """Replies to one request: outcomes, progress, and `end`."""
         stages = {"fill": self._fill, "score": self._score}
-        for reply in stages[request.head["stage"]](request):
-            yield _with_weights(reply)
+        with tempfile.TemporaryDirectory(prefix="realbench-") as scratch:
+            asked = Message({**request.head, "work": request.head.get("work") or scratch}, request.arrays)
+            for reply in stages[request.head["stage"]](asked):
+                yield _with_weights(reply)
         yield Message({"event": "end"})
 
     def _fill(self, request: Message) -> Iterator[Message]:
@@ -84,6 +89,7 @@ class Session:
                 method.fit(task, seed=request.head["fit"], context=context)
                 seconds = time.perf_counter() - start
                 method.save(Path(folder))
+                _check_names(Path(folder))
                 files = {f"state/{path.name}": blob(path.read_bytes()) for path in sorted(Path(folder).iterdir())}
         except Exception as error:
             return _failure("", error, event="fit", data=base)
@@ -93,23 +99,33 @@ class Session:
     def _fills(
         self, method: Any, task: Task, seeds: list[int], context: Context, base: Mapping[str, Any], feather: Feather
     ) -> Iterator[Message]:
-        """One reply a seed. An exception costs the seed it happened at; the method is asked again for the rest."""
+        """One reply a seed. After an exception with several seeds to go they are asked for one by one; it costs the seed it then hits."""
         left = list(seeds)
+        together = True
         while left:
             start = time.perf_counter()
             reset_peak_memory()
+            asked = tuple(left) if together else (left[0],)
             try:
-                for fill in method.fill(task, tuple(left), context=context):
-                    if fill.seed not in left:
+                for fill in method.fill(task, asked, context=context):
+                    if fill.seed not in left or fill.seed not in asked:
                         raise RealbenchError(f"the method returned a fill for seed {fill.seed}, which was not asked for (or twice)")
                     data = {**base, "seconds": time.perf_counter() - start, "peak_memory": peak_memory()}
+                    reply = _filled(fill, task, data, feather)
                     left.remove(fill.seed)
-                    yield _filled(fill, task, data, feather)
+                    yield reply
                     start = time.perf_counter()
-                if left:
+                if set(asked) & set(left):
                     raise RealbenchError("the method ended without a fill for this seed")
             except Exception as error:
-                yield _failure(str(left.pop(0)), error, data={**base, "seconds": time.perf_counter() - start}) if left else _end(error)
+                pending = [seed for seed in asked if seed in left]
+                if not pending:
+                    traceback.print_exception(error)  # after its fills were delivered: no seed's fault, but not swallowed
+                elif len(pending) > 1:
+                    together = False
+                else:
+                    left.remove(pending[0])
+                    yield _failure(str(pending[0]), error, data={**base, "seconds": time.perf_counter() - start})
 
     def _score(self, request: Message) -> Iterator[Message]:
         head = request.head
@@ -146,7 +162,8 @@ class Session:
             while self.methods:
                 self.methods.popitem()[1].close()
             kind = registry.load("methods", head["method"])
-            self.methods[key] = kind(plan.validate(kind.Settings, head["settings"], f"method {head['method']}"))
+            values = plan.validate(plan.settings_class(kind), head["settings"], f"method {head['method']}")
+            self.methods[key] = kind(values) if hasattr(kind, "Settings") else kind()
         return self.methods[key]
 
     def _metric(self, spec: Mapping[str, Any]) -> Any:
@@ -167,8 +184,7 @@ def _with_weights(reply: Message) -> Message:
 
 
 def _context(head: Mapping[str, Any], torch: bool, threads: int) -> Context:
-    work = Path(head["work"]) if head.get("work") else Path(tempfile.gettempdir())
-    return Context(resolve_device(head["device"], torch), head["dtype"], threads, work, _progress)
+    return Context(resolve_device(head["device"], torch), head["dtype"], threads, Path(head["work"]), _progress)
 
 
 def _progress(done: float, total: float, text: str = "") -> None:
@@ -195,15 +211,21 @@ def _batch(request: Message) -> Batch:
 
 
 def _filled(fill: Fill, task: Task, data: Mapping[str, Any], feather: Feather) -> Message:
-    try:
-        raw = _checked(fill.image, task)
-    except Exception as error:
-        return _failure(str(fill.seed), error, data=data)
+    """The outcome of a fill. Raises where the method's answer is not what it should be."""
+    raw = _checked(fill.image, task)
     # Encoded here, not in the driver, so that workers share the cost; both images are written by the driver as they are.
     laid = composite(raw, task.target, task.mask, feather)
     images: dict[str, Array] = {"raw.png": blob(encode_png(raw)), "fill.png": blob(encode_png(laid))}
-    extra = {"notes": [str(note) for note in fill.notes], "timings": {name: float(value) for name, value in fill.timings.items()}}
+    timings = {str(name): float(value) for name, value in fill.timings.items() if np.isfinite(value)}
+    extra = {"notes": [str(note) for note in fill.notes], "timings": timings}
     return Message({"event": "item", "item": str(fill.seed), "data": {**data, **extra}}, images)
+
+
+def _check_names(folder: Path) -> None:
+    """Raises RealbenchError for a fitted state that is more than plainly named files."""
+    for path in folder.iterdir():
+        if not path.is_file() or path.is_symlink() or not FILE_NAME.fullmatch(path.name):
+            raise RealbenchError(f"the method saved {path.name!r}; expected files only, named in letters, digits, '.', '_' and '-'")
 
 
 def _checked(image: Any, task: Task) -> Any:
@@ -227,7 +249,12 @@ def _plain_score(score: Score) -> dict[str, Any]:
     if score.state == "ok" and (score.value is None or np.isnan(score.value)):
         return {"state": "failed", "value": None, "reason": "the metric returned no number (NaN)", "artefacts": {}}
     value = None if score.value is None else float(score.value)
-    return {"state": score.state, "value": value, "reason": score.reason, "artefacts": dict(score.artefacts)}
+    artefacts = json.loads(json.dumps(dict(score.artefacts), default=_plain))  # numpy values become numbers and lists
+    return {"state": score.state, "value": value, "reason": score.reason, "artefacts": artefacts}
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _failure(item: str, error: Exception, *, event: str = "item", data: Mapping[str, Any] | None = None) -> Message:
@@ -242,39 +269,41 @@ def _failure(item: str, error: Exception, *, event: str = "item", data: Mapping[
     return Message({"event": event, "item": item, "state": state, "reason": reason[:REASON], "detail": detail, "data": extra})
 
 
-def _end(error: Exception) -> Message:
-    """An exception after the last fill costs no seed, but is not swallowed: it goes to the worker's log."""
-    traceback.print_exception(error)
-    return Message({"event": "progress", "data": {}})
-
-
 def main() -> None:
     """Serve requests from stdin until it closes; what plug-ins print goes to the log."""
     global _progress
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    source = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # a method that reads stdin finds its end, not the driver's requests
     session = Session(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    sending = threading.Lock()
     last = 0.0
+
+    def reply(message: Message) -> None:
+        with sending:  # progress may come from any thread
+            send(replies, message)
 
     def report(done: float, total: float, text: str = "") -> None:
         nonlocal last
         if time.monotonic() - last > 0.2:
             last = time.monotonic()
-            send(replies, Message({"event": "progress", "data": {"done": done, "total": total, "text": text}}))
+            reply(Message({"event": "progress", "data": {"done": float(done), "total": float(total), "text": str(text)}}))
 
     _progress = report
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    threading.Thread(target=_listen, args=(source, requests), daemon=True).start()
     with suppress(BrokenPipeError):
         while True:
-            for reply in session.handle(requests.get()):
-                send(replies, reply)
+            for message in session.handle(requests.get()):
+                reply(message)
 
 
-def _listen(requests: queue.SimpleQueue[Message]) -> None:
+def _listen(source: int, requests: queue.SimpleQueue[Message]) -> None:
     """Read requests; when the driver is gone, so is the reason to work, even in the middle of an hour-long fit."""
-    stream = os.fdopen(os.dup(0), "rb")
+    stream = os.fdopen(source, "rb")
     while (request := receive(stream)) is not None:
         requests.put(request)
     os._exit(0)

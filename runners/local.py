@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from realbench.errors import RealbenchError
 from realbench.process import WorkerLost, WorkerProcess
 from realbench.runner import Ledger, Outcome, RunnerCard, RunnerOptions, Unit
 
@@ -78,7 +79,11 @@ class LocalRunner:
     def _perform(self, unit: Unit, worker: WorkerProcess | None, emit: Callable[[Outcome], None]) -> WorkerProcess | None:
         """Bring every item of a unit to an outcome, with as many workers as it takes."""
         while unit.items and not self._stopped:
-            request = self._options.supply(unit)
+            try:
+                request = self._options.supply(unit)
+            except RealbenchError as error:  # a scene that broke since it was examined costs its own cells only
+                self._give_up(Ledger(unit, fitted=True), str(error), emit)
+                return worker
             ledger = Ledger(unit, fitted=request.head.get("state") is not None)
             worker = worker or self._start()
             lost: list[Outcome] = []
@@ -95,6 +100,11 @@ class LocalRunner:
                 self._pass_on(outcome, emit)
             unit = ledger.left
         return worker
+
+    def _give_up(self, ledger: Ledger, reason: str, emit: Callable[[Outcome], None]) -> None:
+        while ledger.left.items:
+            for outcome in ledger.fail("failed", reason):
+                self._pass_on(outcome, emit)
 
     def _pass_on(self, outcome: Outcome | None, emit: Callable[[Outcome], None]) -> None:
         """Outcomes of workers that were killed because the run stopped are nobody's."""

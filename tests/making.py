@@ -55,6 +55,7 @@ class Made:
             return
         truth = fields.get("truth", True)
         digests = {part: f"{part} of {name}" for part in ("task", "references", "target", "mask")} | {"truth": "truth" if truth else ""}
+        digests = {} if fields.get("refused") else digests
         standard: dict[str, Any] = {"digests": digests, "truth": True, "size": (48, 32), "references": 1, "hole_kind": "inpainting"}
         self.manifest.scenes[name] = SceneInfo(**(standard | fields))
 
@@ -77,7 +78,8 @@ class Made:
         images = {name: encode_png(image) for name in ("raw.png", "fill.png")} if state == "ok" else {}
         record = FillRecord(
             state=state, inputs="", label=label, method=row.method, preset=row.preset, scene=scene, fit=fit, seed=seed,
-            files={name: fingerprint.of_bytes(data) for name, data in images.items()}, sizes={name: len(data) for name, data in images.items()},
+            files={name: fingerprint.of_bytes(data) for name, data in images.items()},
+            sizes={name: len(data) for name, data in images.items()},
             task=info.seen(row.oracle), environment=_environment(device), finished="2030-01-02T03:04:05+00:00", **fields,
         )  # fmt: skip
         self.folder.write_fill(self.cell(label, scene, fit, seed), record, images)

@@ -167,7 +167,7 @@ def test_a_hostile_suite_harms_nothing(tmp_path: Path) -> None:
     secret = write_scene(tmp_path / "secret", seed=5)
     (suite / "link" / "ref" / "0.png").unlink()
     (suite / "link" / "ref" / "0.png").symlink_to(secret / "target" / "gt.png")
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
 
     done = realbench("run", "-m", "telea", "--scenes", suite, "--out", tmp_path / "run", cwd=tmp_path)
     assert done.returncode == 3

@@ -14,6 +14,7 @@ from typing import NoReturn, ParamSpec
 import typer
 
 from realbench.errors import Exit, RealbenchError
+from realbench.text import printable
 
 P = ParamSpec("P")
 
@@ -51,7 +52,7 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def _keep(error: Exception) -> Path:

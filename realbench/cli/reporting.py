@@ -21,6 +21,8 @@ def report(
     from realbench.results import latest_run, load_run
 
     runs = run or [latest_run()]
-    for path in write_reports(load_run(*runs), out or runs[0] / "report"):
+    results = load_run(*runs)
+    for path in write_reports(results, out or runs[0] / "report"):
         typer.echo(f"wrote {path}")
-    return Exit.DONE
+    measured = (results.scores()["state"] == "ok").any()
+    return Exit.DONE if measured else Exit.NOTHING_MEASURED

@@ -10,6 +10,7 @@ import typer
 
 from realbench.cli.guard import guarded
 from realbench.errors import Exit
+from realbench.text import printable
 
 if TYPE_CHECKING:
     from realbench.bench import Summary
@@ -20,7 +21,7 @@ Metrics = Annotated[
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="[NAME.]key=value", help="A method's setting; repeatable.")]
 Workers = Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads of each worker; default: cores / workers.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=256, help="CPU threads of each worker; default: cores / workers.")]
 Timeout = Annotated[float | None, typer.Option(min=0.1, metavar="S", help="Seconds any one fit, fill or metric may take.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps: for methods and metrics that run on torch.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
@@ -95,9 +96,10 @@ def status(run: RunPath) -> Exit:
     show(["row", *STATES, "scores", "not scored"], lines, right=range(1, 9))
     refused = {name: info.refused for name, info in results.scenes.items() if info.refused}
     for name, reason in refused.items():
-        typer.echo(f"refused: scene {name}: {reason}")
-    states = Counter(cells["state"])
-    return Exit.FAILED_CELLS if states["failed"] or states["timeout"] else Exit.DONE if states["ok"] else Exit.NOTHING_MEASURED
+        typer.echo(printable(f"refused: scene {name}: {reason}"))
+    states = Counter([*cells["state"], *scores["state"]])
+    bad = states["failed"] or states["timeout"] or refused
+    return Exit.FAILED_CELLS if bad else Exit.DONE if (scores["state"] == "ok").any() else Exit.NOTHING_MEASURED
 
 
 STATES = ("ok", "failed", "timeout", "unsupported", "missing", "stale")
@@ -113,7 +115,7 @@ def close(summary: Summary) -> Exit:
         words = ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state))
         typer.echo(f"{what}: {words or 'none'}")
     if summary.refused:
-        typer.echo(f"refused scenes: {', '.join(summary.refused)} (see `realbench scenes check`)")
+        typer.echo(printable(f"refused scenes: {', '.join(summary.refused)} (see `realbench scenes check`)"))
     if summary.stopped:
         typer.echo("stopped at the first failure (--fail-fast); the same command goes on from here")
     typer.echo(f"run: {summary.folder}   next: realbench report {summary.folder}")

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from realbench.cli.guard import guarded
 from realbench.errors import Exit
+from realbench.text import printable
 
 
 class _ListByDefault(TyperGroup):
@@ -50,7 +51,7 @@ def list_(path: Suite) -> Exit:
         lines.append([escape(name), size, str(info.references), info.hole_kind, f"{info.hole_share:.1%}", truth, escape(info.title or "")])
     show(["scene", "size", "references", "hole", "share", "truth", "title"], lines, right=(2, 4))
     for name in suite.ignored:
-        typer.echo(f"no scene (neither target/ nor ref/ in it): {name}")
+        typer.echo(f"no scene (neither target/ nor ref/ in it): {printable(name)}")
     return Exit.FAILED_CELLS if broken else Exit.DONE
 
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from realbench.text import printable
+
 QUIET_SECONDS = 30.0
 """Without a terminal, how often a line says how far the stage is."""
 
@@ -33,7 +35,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line; its markup is text, since scene names and reasons are anyone's."""
-        self._console.print(escape(text))
+        self._console.print(escape(printable(text)))
 
     def begin(self, stage: str, total: int) -> None:
         """Start a bar."""
@@ -44,7 +46,7 @@ class Screen:
         """Move the bar."""
         self._done += steps
         if self._task is not None:
-            self._progress.update(self._task, advance=steps, what=escape(what))
+            self._progress.update(self._task, advance=steps, what=escape(printable(what)))
         if not self._console.is_terminal and time.monotonic() - self._last > QUIET_SECONDS:
             self._last = time.monotonic()
             self.say(f"{self._stage}: {self._done} of {self._total}")
@@ -52,7 +54,7 @@ class Screen:
     def detail(self, text: str, done: float, total: float) -> None:
         """Show how far the work inside a step is."""
         if self._task is not None and total:
-            self._progress.update(self._task, what=escape(f"{text} {done:g}/{total:g}"))
+            self._progress.update(self._task, what=escape(printable(f"{text} {done:g}/{total:g}")))
 
     def end(self) -> None:
         """Take the bar away."""

@@ -13,6 +13,8 @@ def show(header: Sequence[str], lines: Iterable[Sequence[str]], *, right: Iterab
     from rich.console import Console
     from rich.table import Table
 
+    from realbench.text import printable
+
     # A pipe gets every column whole: 80 columns would cut the numbers off.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -20,5 +22,5 @@ def show(header: Sequence[str], lines: Iterable[Sequence[str]], *, right: Iterab
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index in numbers else "left", overflow="fold")
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(printable, line))
     console.print(table)

@@ -211,7 +211,7 @@ def test_mixed_devices_are_told(made: Made) -> None:
 
 def test_equal_labels_of_two_runs_stay_apart_unless_they_are_equal_rows(tmp_path: Path) -> None:
     runs = []
-    for name, fingerprint in (("one", "aaaa"), ("two", "bbbb")):
+    for name, fingerprint in (("one", "a" * 12), ("two", "b" * 12)):
         run = Made(tmp_path / name)
         run.scene("a")
         run.row("same")

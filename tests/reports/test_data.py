@@ -58,7 +58,7 @@ def test_parquet_reads_back_equal_with_types(made: Made, tmp_path: Path) -> None
 def test_two_runs_are_written_together(made: Made, tmp_path: Path) -> None:
     other = Made(tmp_path / "other", made.suite)
     other.scene("tall")
-    other.row("good:fast", fingerprint="changed")
+    other.row("good:fast", fingerprint="d" * 12)
     other.scores("good:fast", {"tall": 7})
     (path,) = CSV().write(load_run(made.root, other.write()), tmp_path)
     frame = read_csv(path)
