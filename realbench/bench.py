@@ -36,7 +36,8 @@ class Machine:
     timeout: float | None = None
     """Seconds that any one fit, fill or metric may take."""
     device: str = "auto"
-    dtype: str = "float32"
+    dtype: str = "auto"
+    """Floating-point type of work on torch; `auto` is the method's choice for the device."""
     fail_fast: bool = False
 
     def execute(self, units: Sequence[Unit], supply: Supply, emit: Any, log: Path) -> None:

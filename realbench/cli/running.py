@@ -42,7 +42,7 @@ def run(
     threads: Threads = None,
     timeout: Timeout = None,
     device: Device = "auto",
-    dtype: Annotated[str, typer.Option(help="Floating-point type for methods that run on torch.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="Floating-point type for methods that run on torch; auto: theirs.")] = "auto",
     feather: Annotated[float | None, typer.Option(help="Blend outside the hole, in pixels for a shorter side of 512; default 4.")] = None,
     strict: Annotated[bool, typer.Option(help="Refuse scenes that come with warnings.")] = False,
     fail_fast: Annotated[bool, typer.Option(help="Stop at the first failed cell.")] = False,

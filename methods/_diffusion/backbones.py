@@ -1,0 +1,99 @@
+"""Diffusion models by short name. Import-free: cards are made of this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from realbench.method import Weights
+
+DIFFUSERS = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja", "*/*.safetensors")
+"""What the folder of a diffusers pipeline consists of, without weights in one file or as pickles."""
+MODEL = ("config.json", "diffusion_pytorch_model.safetensors")
+"""What the folder of a single model consists of."""
+READ = (".safetensors", ".json", ".txt", ".model", ".jinja", ".bin")
+"""Endings of the files that a pipeline is loaded from."""
+
+_RAIL = "CreativeML Open RAIL++-M"
+BACKBONES: Mapping[str, Weights] = {
+    item.name: item
+    for item in (
+        Weights(
+            "sd2",
+            "sd2-community/stable-diffusion-2-inpainting",
+            "5f74973cbb64c8568780732c17f43eb269d63a0d",
+            size="5 GB",
+            licence=_RAIL,
+            files=DIFFUSERS,
+        ),
+        Weights(
+            "sd15",
+            "stable-diffusion-v1-5/stable-diffusion-inpainting",
+            "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
+            size="5 GB",
+            licence="CreativeML Open RAIL-M",
+            files=DIFFUSERS,
+        ),
+        Weights(
+            "sdxl",
+            "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+            "115134f363124c53c7d878647567d04daf26e41e",
+            size="14 GB",
+            licence=_RAIL,
+            files=DIFFUSERS,
+        ),
+    )
+}
+"""Inpainting U-Nets that see latent, mask and masked latent."""
+
+_FLUX = "FLUX.1 [dev] Non-Commercial License"
+FLUX: Mapping[str, Weights] = {
+    item.name: item
+    for item in (
+        Weights(
+            "flux-fill",
+            "black-forest-labs/FLUX.1-Fill-dev",
+            "358293da0354175698b67ec8299acf928313a78a",
+            size="34 GB",
+            licence=_FLUX,
+            gated=True,
+            files=DIFFUSERS,
+        ),
+        Weights(
+            "flux-dev",
+            "black-forest-labs/FLUX.1-dev",
+            "3de623fc3c33e44ffbe2bad470d0f45bccf2eb21",
+            size="34 GB",
+            licence=_FLUX,
+            gated=True,
+            files=DIFFUSERS,
+        ),
+        *(
+            Weights(
+                f"flux-controlnet-{kind.lower()}",
+                f"alimama-creative/FLUX.1-dev-Controlnet-Inpainting-{kind}",
+                size="4 GB",
+                licence=_FLUX,
+                files=MODEL,
+            )
+            for kind in ("Alpha", "Beta")
+        ),
+    )
+}
+"""FLUX.1 and what fills holes with it."""
+KONTEXT = Weights(
+    "flux-kontext",
+    "black-forest-labs/FLUX.1-Kontext-dev",
+    "24e9dedc4ef646698dc8eb4e18ae2cec3c9fea0d",
+    size="34 GB",
+    licence=_FLUX,
+    gated=True,
+    files=DIFFUSERS,
+)
+"""FLUX.1 Kontext. Download sizes here and above are counted from parameters, not looked up."""
+
+
+def backbone(text: str, known: Mapping[str, Weights] = BACKBONES, files: Sequence[str] = DIFFUSERS) -> Weights:
+    """The weights a setting stands for: a known name, or a folder or hub id that holds `files`. Raises UsageError for anything else."""
+    from realbench.weights import custom
+
+    return known[text] if text in known else custom(text, files)

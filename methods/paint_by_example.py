@@ -1,0 +1,96 @@
+"""Inpainting led by one reference photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from realbench.method import MethodCard, Published, Weights
+
+from ._diffusion.adapter import DiffusionMethod, Painted, Steps, at_least, pil
+from ._diffusion.backbones import DIFFUSERS
+
+if TYPE_CHECKING:
+    from realbench.scene import Task
+
+WEIGHTS = Weights(
+    "paint-by-example",
+    "Fantasy-Studio/Paint-by-Example",
+    size="5 GB",
+    licence="CreativeML Open RAIL-M",
+    files=DIFFUSERS,
+)
+TABLE = "RealFill (arXiv 2309.16668v2), Table 1, Paint-by-Example"
+
+
+@dataclass(frozen=True)
+class PaintByExampleSettings:
+    """Model, reference and sampling. Raises UsageError for values that make no sense."""
+
+    backbone: str = field(default="paint-by-example", metadata={"path": "or name", "help": "the card's name, a folder or a hub id"})
+    reference: int = field(default=0, metadata={"help": "the reference that leads, counted from 1; 0: one that each seed draws"})
+    steps: int = 50
+    guidance: float = 5.0
+    size: int = field(default=0, metadata={"help": "working size: the side of a square of as many pixels; 0: the model's own"})
+    batch: int = field(default=4, metadata={"help": "seeds painted at once"})
+    memory: Literal["auto", "low"] = "auto"
+
+    def __post_init__(self) -> None:
+        at_least(self, reference=0, steps=1, guidance=0, size=0, batch=1)
+
+
+class PaintByExample(DiffusionMethod):
+    """Yang et al.'s model, with one random reference a seed as in RealFill's comparison."""
+
+    card = MethodCard(
+        id="paint-by-example",
+        title="Paint by Example",
+        summary="Paints the hole with a diffusion model led by one reference, which each seed draws.",
+        paper="Yang et al., Paint by Example: Exemplar-based Image Editing with Diffusion Models, CVPR 2023",
+        licence="Apache-2.0 (diffusers); weights CreativeML Open RAIL-M",
+        weights=(WEIGHTS,),
+        needs=("gpu", "8 GB"),
+        published=(
+            Published("psnr", 10.13, TABLE),
+            Published("ssim", 0.244, TABLE),
+            Published("lpips", 0.642, TABLE),
+            Published("dreamsim", 0.237, TABLE),
+            Published("dino", 0.797, TABLE),
+            Published("clip", 0.859, TABLE),
+        ),
+        stochastic=True,
+        torch=True,
+    )
+    Settings = PaintByExampleSettings
+    known = {WEIGHTS.name: WEIGHTS}  # noqa: RUF012
+
+    def open(self, folders: Sequence[Path], device: str, dtype: Any) -> Any:
+        """The pipeline. Raises RealbenchError where the folder holds another model."""
+        from ._diffusion.by_example import load_by_example
+
+        return load_by_example(folders[0], device=device, dtype=dtype, memory=self.settings.memory)
+
+    def paint(self, pipeline: Any, task: Task, seeds: Sequence[int], steps: Steps) -> list[Painted]:
+        """One painted image a seed; the notes say which reference led. Raises Unsupported for a reference the scene lacks."""
+        from ._diffusion.frame import Frame
+        from ._diffusion.inpainting import working_size
+        from ._diffusion.loading import generator
+        from ._diffusion.references import note, one
+
+        native, multiple = working_size(pipeline)
+        frame = Frame.fit(task.size, self.settings.size or native, multiple)
+        count, total = len(seeds), len(task.references)
+        leading = [one(seed, total, self.settings.reference) for seed in seeds]
+        images = pipeline(
+            example_image=[pil(task.references[index]) for index in leading],
+            image=[pil(frame.image_in(task.target, task.mask))] * count,
+            mask_image=[pil(frame.mask_in(task.mask))] * count,
+            num_inference_steps=self.settings.steps,
+            guidance_scale=self.settings.guidance,
+            generator=[generator(seed) for seed in seeds],
+            output_type="np",
+            callback=lambda step, timestep, latents: steps.at(step + 1, self.settings.steps + 1),
+        ).images
+        return [(frame.image_out(image), (note([index], total),)) for image, index in zip(images, leading, strict=True)]
