@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from realbench.errors import Unsupported, UsageError
@@ -20,7 +20,7 @@ MIN_RADIUS, MAX_RADIUS = 1.0, 100.0
 class InpaintSettings:
     """Settings of both algorithms. Raises UsageError for a radius that OpenCV would not use as it is."""
 
-    radius: float = RADIUS
+    radius: float = field(default=RADIUS, metadata={"help": "neighbourhood of each new pixel, in pixels, 1–100"})
     """Neighbourhood of each new pixel, in pixels, 1–100."""
 
     def __post_init__(self) -> None:

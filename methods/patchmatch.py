@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from realbench.errors import UsageError
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class PatchMatchSettings:
     """How patches are searched. Raises UsageError for values that make no sense."""
 
-    patch: int = 7
+    patch: int = field(default=7, metadata={"help": "side of a patch, in pixels"})
     """Side of a patch, in pixels, at least 3."""
-    iterations: int = 3
+    iterations: int = field(default=3, metadata={"help": "rounds of search and vote at the finest level"})
     """Rounds of search and vote at the finest level, at least 1; coarser levels take more."""
-    levels: int = 0
+    levels: int = field(default=0, metadata={"help": "most levels of the pyramid; 0: as many as the hole is deep"})
     """Most levels of the pyramid; 0: as many as the hole is deep."""
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realbench.errors import RealbenchError, Unsupported, UsageError
+from realbench.errors import RealbenchError, UsageError
 from realbench.method import BaseMethod, Context, MethodCard
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 class PrecomputedSettings:
     """Where the fills lie."""
 
-    fills: str = field(default="", metadata={"path": True})
+    fills: str = field(default="", metadata={"path": True, "help": "folder of fills: <folder>/<scene>/<seed>.png"})
     """Folder of fills: `<folder>/<scene>/<seed>.png`, each of its target's size. PNG only, because JPEG would change the scores."""
 
 
@@ -40,8 +40,8 @@ class Precomputed(BaseMethod):
     def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, Sequence[str]]:
         """The fill as it lies in the folder.
 
-        Raises Unsupported where there is no file for this scene and seed, UsageError for a folder or scene id that cannot be
-        used, and RealbenchError for a file that is no PNG of the target's size.
+        Raises UsageError for a folder or scene id that cannot be used, and RealbenchError where there is no file for this scene and
+        seed or one that is no PNG of the target's size.
         """
         from realbench.image import read_rgb
 
@@ -58,7 +58,7 @@ class Precomputed(BaseMethod):
 def locate(fills: str, scene: str, seed: int) -> Path:
     """The existing file of one fill, below the folder of fills even after following links.
 
-    Raises UsageError or Unsupported, as `Precomputed.complete` does.
+    Raises UsageError or RealbenchError, as `Precomputed.complete` does.
     """
     if not fills:
         raise UsageError("no folder of fills is named; add --set precomputed.fills=FOLDER (fills in FOLDER/<scene>/<seed>.png)")
@@ -69,7 +69,7 @@ def locate(fills: str, scene: str, seed: int) -> Path:
         raise UsageError(f"scene {scene!r}: its id is no plain folder name, so its fills are not read; rename the scene")
     path = root / scene / f"{seed}.png"
     if not path.is_file():
-        raise Unsupported(f"{path}: no such file; put this scene's fill for seed {seed} there, as PNG (no other format is read)")
+        raise RealbenchError(f"{path}: no such file; put this scene's fill for seed {seed} there, as PNG (no other format is read)")
     if not path.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{path}: leads outside the folder of fills, so it is not read; copy the file to its place")
     return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from realbench.errors import UsageError
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class ReferenceWarpSettings:
     """How closely the references are looked at. Raises UsageError for values too small to work with."""
 
-    max_side: int = 768
+    max_side: int = field(default=768, metadata={"help": "longer side at which features are matched"})
     """Longer side, in pixels, at which features are matched; at least 64."""
-    sweep_side: int = 384
+    sweep_side: int = field(default=384, metadata={"help": "longer side at which depth is searched"})
     """Longer side, in pixels, at which depth is searched; at least 32."""
-    max_references: int = 8
+    max_references: int = field(default=8, metadata={"help": "most references used"})
     """Most references used, those with the most matches first; at least 1."""
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shlex
 import sys
 from collections import Counter
@@ -24,6 +25,10 @@ from realbench.suite import Suite, open_suite
 from realbench.survey import Scenes
 from realbench.watch import Silent, Watcher
 
+MOST = 256
+"""Most worker processes, and most threads of each."""
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -39,6 +44,18 @@ class Machine:
     dtype: str = "auto"
     """Floating-point type of work on torch; `auto` is the method's choice for the device."""
     fail_fast: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for what no machine can be."""
+        for name, value in (("workers", self.workers), ("threads", self.threads or 1)):
+            if not 1 <= value <= MOST:
+                raise UsageError(f"{name}={value}: expected 1 to {MOST}")
+        if self.timeout is not None and not self.timeout > 0:
+            raise UsageError(f"timeout={self.timeout}: expected a number of seconds above 0")
+        if self.dtype not in DTYPES:
+            raise UsageError(f"dtype={self.dtype!r}: expected one of {', '.join(DTYPES)}")
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", self.device):
+            raise UsageError(f"device={self.device!r}: expected auto, cpu, mps, cuda or cuda:N")
 
     def execute(self, units: Sequence[Unit], supply: Supply, emit: Any, log: Path) -> None:
         """Run units on the runner asked for."""
@@ -106,6 +123,12 @@ def run(
     """
     watch = watch or Silent()
     on = on or Machine()
+    for name, texts in (("methods", methods), ("scene", scene), ("metrics", metrics or ()), ("settings", settings)):
+        if isinstance(texts, str) or not isinstance(texts, Sequence):
+            raise UsageError(f"{name}: expected a list of texts, found {texts!r}")
+    if not methods:
+        raise UsageError("no method is named; `realbench methods` lists them")
+    registry.load("runners", on.runner)
     rows = plan_rows(methods, settings)
     suite = open_suite(scenes)
     ids = _restrict(suite, scene)

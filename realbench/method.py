@@ -158,7 +158,10 @@ class BaseMethod:
         """One call of `complete` a seed."""
         for seed in seeds:
             start = time.perf_counter()
-            image, notes = self.complete(task, seed, context)
+            answer = self.complete(task, seed, context)
+            if not isinstance(answer, tuple):
+                raise TypeError(f"{type(self).__name__}.complete returned a {type(answer).__name__}, expected a pair (image, notes)")
+            image, notes = answer
             yield Fill(seed, image, tuple(notes), {"complete": time.perf_counter() - start})
 
     def complete(self, task: Task, seed: int, context: Context) -> tuple[UInt8Image, Sequence[str]]:

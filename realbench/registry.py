@@ -32,6 +32,11 @@ def load(kind: Kind, name: str) -> Any:
     try:
         plugin = points[name].load()
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("realbench."):
+            raise RealbenchError(
+                f"{kind[:-1]} {name}: {error.name} is not importable, because a folder named realbench/ in the present folder hides the "
+                "installed package; work in another folder, or install the clone with `pip install -e .`"
+            ) from error
         owner = points[name].dist
         distribution = owner.name if owner else "an unknown package"
         raise RealbenchError(

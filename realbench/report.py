@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from realbench import registry
+from realbench.errors import UsageError
 
 if TYPE_CHECKING:
     from realbench.results import Results
@@ -33,6 +34,9 @@ class Report(Protocol):
 def write_reports(results: Results, folder: str | Path, reports: Sequence[str] | None = None) -> list[Path]:
     """Write reports (all that are installed, or the named ones) of results into a folder, made where it is missing."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: expected a folder to write to ({error.strerror}); give another -o") from error
     names = registry.names("reports") if reports is None else reports
     return [path for name in names for path in registry.load("reports", name)().write(results, folder)]

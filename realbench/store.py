@@ -112,7 +112,7 @@ class RunFolder:
 
     def write_fill(self, cell: Cell, record: FillRecord, images: Mapping[str, bytes]) -> None:
         """Commit a cell: images first, then the record; an older record moves to attempts/."""
-        folder = self.cell(cell)
+        folder = self._inside(self.cell(cell))
         self._keep_attempt(folder)
         write_atomic({**{folder / name: data for name, data in images.items()}, folder / RECORD: _encode(record)})
 
@@ -140,7 +140,7 @@ class RunFolder:
 
     def write_fit(self, cell: Cell, record: FitRecord, state: Mapping[str, bytes]) -> None:
         """Commit a fit: state files first, then the record."""
-        folder = self.fit(cell)
+        folder = self._inside(self.fit(cell))
         self._keep_attempt(folder)
         write_atomic({**{folder / "state" / name: data for name, data in state.items()}, folder / RECORD: _encode(record)})
 
@@ -150,8 +150,14 @@ class RunFolder:
 
     def write_scores(self, scores: Iterable[tuple[Cell, str, ScoreRecord]]) -> None:
         """Commit scores, each under its signature's hash."""
-        files = {self.cell(cell) / "scores" / f"{key}.json": _encode(record) for cell, key, record in scores}
+        files = {self._inside(self.cell(cell) / "scores") / f"{key}.json": _encode(record) for cell, key, record in scores}
         write_atomic(files, durable=False)  # a score lost to a power failure is computed again
+
+    def _inside(self, folder: Path) -> Path:
+        """Raises RealbenchError for a folder that a symlink leads out of the run."""
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise RealbenchError(f"{folder}: a symlink leads out of the run folder, so nothing is written there; remove it and run again")
+        return folder
 
     def _keep_attempt(self, folder: Path) -> None:
         record = folder / RECORD

@@ -70,7 +70,11 @@ class Disturbed:
         self.command, self.run, self.environment = [*command, str(root)], RunFolder(root), environment
 
     def files(self, name: str) -> set[Path]:
-        return set(self.run.root.rglob(name))
+        while True:
+            try:
+                return set(self.run.root.rglob(name))
+            except FileNotFoundError:  # a folder went away while it was read
+                continue
 
     def until(self, name: str, more: int) -> bool:
         """Start the command and kill it once `more` further files of this name were written; whether it came to that."""

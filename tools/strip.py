@@ -1,6 +1,6 @@
 """Draw the README's picture: one scene of the embedded suite, filled by some methods.
 
-    python tools/strip.py docs/images/strip.png [--scene coffee] [--method reference-warp …]
+python tools/strip.py docs/images/strip.png [--scene coffee] [--method reference-warp …]
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ import sys
 
 def main() -> None:
     """Entry point of the `realbench` command."""
-    from realbench.cli.app import app
-
+    try:
+        from realbench.cli.app import app
+    except KeyboardInterrupt:
+        sys.exit(130)
     # Scene ids and paths may hold any character; a terminal that cannot show one gets an escape, not a crash.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

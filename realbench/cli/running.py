@@ -61,7 +61,9 @@ def run(
 @guarded
 def score(
     run: RunPath,
-    metric: Metrics = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="NAME[:key=value,…]", help="A column; default: those the run has.")
+    ] = None,
     runner: Annotated[str, typer.Option(help="Where work executes.")] = "local",
     workers: Workers = 1,
     threads: Threads = None,
