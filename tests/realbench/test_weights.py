@@ -628,7 +628,7 @@ def test_pull_ends_with_6_when_something_cannot_be_had(site: Path, cache: Path) 
     ("word", "message"),
     [
         ("tinny", "did you mean tiny?"),
-        ("zzz", "locked, tiny, all, or a hub id"),
+        ("zzz", "tiny, all, or a hub id"),
         ("two", "'two' is no weights; it uses locked, tiny"),
         ("../x", "unknown weights"),
     ],
