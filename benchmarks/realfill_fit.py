@@ -1,7 +1,7 @@
 """Training speed of RealFill: a plain loop, as a public script runs it, beside our presets, in one run.
 
     python benchmarks/realfill_fit.py                 # on a GPU: the full SD-2-inpainting architecture
-    python benchmarks/realfill_fit.py --scale small   # an eighth of the width at 64 px, for the CPU
+    python benchmarks/realfill_fit.py --scale small   # an eighth of the width at 128 px, for the CPU
 
 The architecture has random weights: speed does not depend on values. The plain loop encodes image and masked image of every sample,
 runs the text encoder, the U-Net and AdamW, in float32 (the script's default) and under bfloat16 autocast. Printed for each: steps and
@@ -45,7 +45,7 @@ class Scale:
     pixels: int
 
 
-SCALES = {"full": Scale(320, 1024, 23, 512), "small": Scale(40, 128, 4, 64)}
+SCALES = {"full": Scale(320, 1024, 23, 512), "small": Scale(40, 128, 4, 128)}
 """SD 2 inpainting (as its configuration files state it), and an eighth of its width."""
 
 
@@ -281,7 +281,7 @@ def compare(scale: Scale, device: str, batch: int, steps: int, half: torch.dtype
         if name != "fast":
             preset["batch"] = batch
         elif not device.startswith("cuda"):
-            preset |= {"batch": batch, "pool": 16}
+            preset |= {"pool": 16}
         settings = RealFillSettings(**preset)
         dtype = torch.float32 if name == "paper" else half
         line(f"realfill:{name}", time_ours(settings, scale, device, dtype, steps, warm, folder), settings.batch, dtype)
