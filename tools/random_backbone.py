@@ -1,7 +1,7 @@
 """Write a small random diffusers folder, to see the diffusion methods' machinery work without weights (it shows nothing about quality).
 
-    python tools/random_backbone.py stable_diffusion FOLDER
-    realbench run --method realfill --set realfill.backbone=FOLDER --set steps=4 --set inference_steps=4
+python tools/random_backbone.py stable_diffusion FOLDER
+realbench run --method realfill --set realfill.backbone=FOLDER --set steps=4 --set inference_steps=4
 """
 
 from __future__ import annotations
