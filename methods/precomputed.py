@@ -24,6 +24,11 @@ class PrecomputedSettings:
     fills: str = field(default="", metadata={"path": True, "help": "folder of fills: <folder>/<scene>/<seed>.png"})
     """Folder of fills: `<folder>/<scene>/<seed>.png`, each of its target's size. PNG only, because JPEG would change the scores."""
 
+    def __post_init__(self) -> None:
+        """Raises UsageError where no folder is named."""
+        if not self.fills:
+            raise UsageError("no folder of fills is named; add --set precomputed.fills=FOLDER (fills in FOLDER/<scene>/<seed>.png)")
+
 
 class Precomputed(BaseMethod):
     """Scores a folder of fills made elsewhere, composited like any other method's."""
@@ -60,8 +65,6 @@ def locate(fills: str, scene: str, seed: int) -> Path:
 
     Raises UsageError or RealbenchError, as `Precomputed.complete` does.
     """
-    if not fills:
-        raise UsageError("no folder of fills is named; add --set precomputed.fills=FOLDER (fills in FOLDER/<scene>/<seed>.png)")
     root = Path(fills).expanduser()
     if not root.is_dir():
         raise UsageError(f"{root}: expected a folder of fills, found none; check --set precomputed.fills=FOLDER")

@@ -69,6 +69,7 @@ def test_from_scenes_to_leaderboard(suite: Path, tmp_path: Path) -> None:
         (["run", "-m", "telea", "--scenes", "suite", "--metric", "pnsr"], 2, "did you mean psnr"),
         (["run", "-m", "telea", "--scenes", "suite", "--runner", "slurm"], 2, "unknown runner 'slurm'"),
         (["run", "--scenes", "suite"], 2, "--method"),
+        (["run", "-m", "precomputed", "--scenes", "suite"], 2, "--set precomputed.fills=FOLDER"),
         (["status", "suite"], 2, "no run here"),
         (["report"], 5, "no run in"),
         (["methods", "tela"], 2, "did you mean telea"),
