@@ -20,7 +20,7 @@ from realbench.plan import Column, Row, column_of, parse_seeds, plan_columns, pl
 from realbench.records import ColumnInfo, FillRecord, Invocation, Manifest, RowInfo, SceneInfo, now
 from realbench.runner import RunnerOptions, Supply, Unit
 from realbench.scoring import ScoreStage
-from realbench.store import MANIFEST, Cell, RunFolder, asked, finished, row_folder, state_of
+from realbench.store import MANIFEST, Cell, RunFolder, cells, row_folder
 from realbench.suite import Suite, open_suite
 from realbench.survey import Scenes
 from realbench.watch import Silent, Watcher
@@ -170,8 +170,9 @@ def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine 
             watch.say(f"refused: scene {name}: {info.refused}")
         _remember(manifest, infos | gone, [], wanted, (), 0)
         folder.write_manifest(manifest)
-        kept = dict(finished(folder, manifest))
-        stale = sum(state_of(folder.read_fill(cell), cell, manifest) == "stale" for cell in asked(manifest))
+        found = list(cells(folder, manifest))
+        kept = {cell: record for cell, record, state in found if record is not None and state == "ok"}
+        stale = sum(state == "stale" for _, _, state in found)
         if stale:
             watch.say(f"stale: {stale} fills of scenes that changed since are not scored; run again to refill them")
         return _score(folder, held, infos | gone, wanted, kept, on, watch)

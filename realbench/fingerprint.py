@@ -34,7 +34,13 @@ def of_data(data: object) -> str:
 
 
 def of_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in pieces."""
+    """SHA-256 of a file's bytes; a file that has not changed since (size and time) is not read again."""
+    status = path.stat()
+    return _of_file(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _of_file(path: Path, size: int, modified: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -42,9 +48,9 @@ def of_file(path: Path) -> str:
 def of_path(path: Path) -> str:
     """SHA-256 over a file's content, or over the names and contents of all files in a folder (the folder's own name does not count)."""
     if path.is_file():
-        return _file_digest(path, path.stat().st_mtime_ns)
+        return of_file(path)
     files = sorted(item for item in path.rglob("*") if item.is_file())
-    return of_data([[item.relative_to(path).as_posix(), _file_digest(item, item.stat().st_mtime_ns)] for item in files])
+    return of_data([[item.relative_to(path).as_posix(), of_file(item)] for item in files])
 
 
 def of_source(cls: type) -> str:
@@ -71,11 +77,6 @@ _SPOKE = re.compile(r"realbench\.(methods|metrics|runners|reports)\b")
 
 def _is_hub(module: str) -> bool:
     return module.partition(".")[0] == "realbench" and not _SPOKE.match(module)
-
-
-@cache
-def _file_digest(path: Path, modified: int) -> str:
-    return of_file(path)
 
 
 def _closure(module: str) -> dict[str, Path]:

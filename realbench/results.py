@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from realbench.errors import NothingMeasured
 from realbench.metric import State
 from realbench.records import ColumnInfo, FillRecord, Manifest, RowInfo, SceneInfo, ScoreRecord
-from realbench.store import MANIFEST, Cell, RunFolder, asked, state_of
+from realbench.store import MANIFEST, Cell, RunFolder, cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,13 +76,7 @@ class Results:
 
     @cached_property
     def _cells(self) -> list[tuple[str, RunFolder, Manifest, Cell, FillRecord | None, State]]:
-        found = []
-        for name, folder, manifest in self.runs:
-            for cell in asked(manifest):
-                record = folder.read_fill(cell)
-                state = state_of(record, cell, manifest)
-                found.append((name, folder, manifest, cell, record, state))
-        return found
+        return [(name, folder, manifest, *cell) for name, folder, manifest in self.runs for cell in cells(folder, manifest)]
 
     def _score_lines(self) -> Iterator[list[Any]]:
         for name, folder, manifest, cell, record, state in self._cells:

@@ -168,17 +168,19 @@ class RunFolder:
         record.replace(attempts / f"{len(list(attempts.iterdir())):03d}.json")
 
 
-def finished(folder: RunFolder, manifest: Manifest) -> list[tuple[Cell, FillRecord]]:
-    """Every finished cell of a run, row by row; stale ones (of a scene that changed since) are left out."""
-    found = []
+def cells(folder: RunFolder, manifest: Manifest) -> Iterator[tuple[Cell, FillRecord | None, State]]:
+    """Every cell a run was asked for, row by row, with its record and its state."""
     for cell in asked(manifest):
         record = folder.read_fill(cell)
-        if record is not None and state_of(record, cell, manifest) == "ok":
-            found.append((cell, record))
-    return found
+        yield cell, record, _state(record, cell, manifest)
 
 
-def state_of(record: FillRecord | None, cell: Cell, manifest: Manifest) -> State:
+def finished(folder: RunFolder, manifest: Manifest) -> list[tuple[Cell, FillRecord]]:
+    """Every finished cell of a run, row by row; stale ones (of a scene that changed since) are left out."""
+    return [(cell, record) for cell, record, state in cells(folder, manifest) if record is not None and state == "ok"]
+
+
+def _state(record: FillRecord | None, cell: Cell, manifest: Manifest) -> State:
     """The state of a cell in the light of its scene as the run saw it last."""
     if record is None:
         return "missing"

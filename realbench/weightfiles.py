@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +59,12 @@ def faults(folder: Path, patterns: Sequence[str] = (), pickles: Mapping[str, str
 
 def content(folder: Path, files: Sequence[str]) -> str:
     """SHA-256 over the names and contents of some files of a folder; read once as long as sizes and times stay."""
-    return _content(folder, tuple((name, *_stamp(folder / name)) for name in files))
+    return fingerprint.of_data([[name, fingerprint.of_file(folder / name)] for name in files])
 
 
 def verify(path: Path, sha256: str) -> None:
     """Raise RealbenchError unless a file has this SHA-256; read once as long as its size and time stay."""
-    found = _digest(path, *_stamp(path))
+    found = fingerprint.of_file(path)
     if found != sha256.lower():
         raise RealbenchError(
             f"{path}: expected the SHA-256 {sha256.lower()}, found {found}: it is not the file that was pinned; it is not read. "
@@ -90,7 +89,7 @@ def load_state(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     elif path.suffix in PICKLES:
         raise RealbenchError(
             f"{path}: a pickle can run code when it is read, so it is read only with a pinned SHA-256, and none is given; "
-            f"convert it to safetensors, or pin {_digest(path, *_stamp(path))} if you trust this very file"
+            f"convert it to safetensors, or pin {fingerprint.of_file(path)} if you trust this very file"
         )
     try:
         state = _read(path)
@@ -201,18 +200,3 @@ def _is_whole(path: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return False
     return bool(size == 8 + length + max(ends, default=0))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, size: int, mtime: int) -> str:
-    return fingerprint.of_file(path)
-
-
-@lru_cache(maxsize=16)
-def _content(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
-    return fingerprint.of_data([[name, fingerprint.of_file(folder / name)] for name, _, _ in stamps])

@@ -10,8 +10,6 @@ DIFFUSERS = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja"
 """What the folder of a diffusers pipeline consists of, without weights in one file or as pickles."""
 MODEL = ("config.json", "diffusion_pytorch_model.safetensors")
 """What the folder of a single model consists of."""
-READ = (".safetensors", ".json", ".txt", ".model", ".jinja", ".bin")
-"""Endings of the files that a pipeline is loaded from."""
 
 _RAIL = "CreativeML Open RAIL++-M"
 BACKBONES: Mapping[str, Weights] = {
