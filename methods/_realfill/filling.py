@@ -14,7 +14,7 @@ from .._diffusion.adapter import Steps, pil
 from .._diffusion.frame import Frame
 from .._diffusion.loading import generator
 from .model import Model
-from .portion import Portion
+from realbench.portion import Portion
 
 if TYPE_CHECKING:
     from PIL.Image import Image

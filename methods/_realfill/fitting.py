@@ -14,7 +14,7 @@ from realbench.scene import Task
 from . import holdout, lora
 from .data import Photos
 from .model import Model
-from .portion import Portion
+from realbench.portion import Portion
 from .train import Trainer
 
 

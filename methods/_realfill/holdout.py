@@ -14,7 +14,7 @@ from .._diffusion.frame import Frame
 from .data import Batch, Draw, Entry, generator, noise_of, plane, unit
 from .loss import at_latents, squared_error
 from .model import Model, Text
-from .portion import Portion
+from realbench.portion import Portion
 
 SHARES = (1 / 4, 1 / 6, 1 / 8)
 """Sides of the patch as shares of the target's, the first that fits."""

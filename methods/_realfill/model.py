@@ -20,7 +20,7 @@ from .._diffusion.loading import dtype_for, load_pipeline, pipeline_name
 from . import lora
 from .data import Batch, Entry, noise_of
 from .loss import Objective, at_latents, counted
-from .portion import Portion
+from realbench.portion import Portion
 from .settings import RealFillSettings
 
 LATENTS = 4

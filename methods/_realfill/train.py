@@ -19,7 +19,7 @@ from .data import Batch, Draw, Entry, Photos, generator
 from .holdout import HeldOut
 from .loss import squared_error
 from .model import Model, Text
-from .portion import Portion
+from realbench.portion import Portion
 from .sources import Fresh, Pool, Source
 from .turns import Turn, rate
 

@@ -479,7 +479,7 @@ def test_training_never_sees_the_patch(make: Make, context: Context) -> None:
 def test_the_patchs_loss_sees_the_patch_alone(make: Make, context: Context) -> None:
     """A patch in another place is judged otherwise; the same one is judged the same."""
     from realbench.methods._realfill import holdout
-    from realbench.methods._realfill.portion import Portion
+    from realbench.portion import Portion
 
     task, model = scene(), make(size=128)._loaded(context)
     patches = [np.zeros((50, 77), np.bool_) for _ in range(2)]
