@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from realbench.image import UInt8Image
 from realbench.method import Context, Fill
+from realbench.portion import Portion
 from realbench.scene import Task
 
 from .._diffusion.adapter import Steps, pil
 from .._diffusion.frame import Frame
 from .._diffusion.loading import generator
 from .model import Model
-from realbench.portion import Portion
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,12 +9,12 @@ from pathlib import Path
 from realbench import fingerprint
 from realbench.image import BoolImage
 from realbench.method import Context
+from realbench.portion import Portion
 from realbench.scene import Task
 
 from . import holdout, lora
 from .data import Photos
 from .model import Model
-from realbench.portion import Portion
 from .train import Trainer
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from realbench.image import BoolImage
+from realbench.portion import Portion
 from realbench.scene import Task
 
 from .._diffusion.frame import Frame
 from .data import Batch, Draw, Entry, generator, noise_of, plane, unit
 from .loss import at_latents, squared_error
 from .model import Model, Text
-from realbench.portion import Portion
 
 SHARES = (1 / 4, 1 / 6, 1 / 8)
 """Sides of the patch as shares of the target's, the first that fits."""

@@ -12,6 +12,7 @@ import torch
 
 from realbench.errors import RealbenchError, Unsupported
 from realbench.method import Context
+from realbench.portion import Portion
 from realbench.weights import resolve
 
 from .._diffusion.backbones import backbone
@@ -20,7 +21,6 @@ from .._diffusion.loading import dtype_for, load_pipeline, pipeline_name
 from . import lora
 from .data import Batch, Entry, noise_of
 from .loss import Objective, at_latents, counted
-from realbench.portion import Portion
 from .settings import RealFillSettings
 
 LATENTS = 4

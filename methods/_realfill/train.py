@@ -13,13 +13,13 @@ import torch
 
 from realbench.errors import RealbenchError
 from realbench.method import Context
+from realbench.portion import Portion
 
 from . import checkpoint, lora
 from .data import Batch, Draw, Entry, Photos, generator
 from .holdout import HeldOut
 from .loss import squared_error
 from .model import Model, Text
-from realbench.portion import Portion
 from .sources import Fresh, Pool, Source
 from .turns import Turn, rate
 

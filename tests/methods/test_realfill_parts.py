@@ -16,10 +16,10 @@ from realbench.methods._realfill import holdout
 from realbench.methods._realfill.data import Batch, Draw, Entry, Photo, Photos, generator, whole_cells
 from realbench.methods._realfill.loss import at_latents, counted, squared_error
 from realbench.methods._realfill.masks import LAWS, Rectangles
-from realbench.portion import Portion
 from realbench.methods._realfill.settings import FAST, PAPER, PUBLIC, RealFillSettings
 from realbench.methods._realfill.sources import Fresh, Pool
 from realbench.methods._realfill.turns import Turn, rate
+from realbench.portion import Portion
 from realbench.scene import Task
 from tests.conftest import photograph
 
