@@ -23,6 +23,11 @@ from tests.test_cli import realbench as command
         (["steps=1,2"], ["m=m steps:1", "m=m steps:2"]),
         (["a=1,2,b=x"], ["m=m a:1 b:x", "m=m a:2 b:x"]),
         (["a=1,2", "b=x,y"], ["m=m a:1 b:x", "m=m a:1 b:y", "m=m a:2 b:x", "m=m a:2 b:y"]),
+        (["a=./x/one,two/"], ["m=m a:one", "m=m a:two"]),
+        (["a=x/one,y/one"], ["m=m 1", "m=m 2"]),
+        (["a='1',2"], ["m=m 1", "m=m 2"]),
+        ([f"a={'x' * 80},2"], ["m=m 1", "m=m 2"]),
+        (['"a=1, 2",3'], ["m=m 1", "m=m 2"]),
     ],
 )
 def test_grids(over: list[str], rows: list[str]) -> None:
@@ -35,7 +40,12 @@ def test_every_row_gets_its_own_settings() -> None:
     assert settings == ["L a:1 b:0.5.a=1", "L a:1 b:0.5.b=0.5", "L a:2 b:0.5.a=2", "L a:2 b:0.5.b=0.5"]
 
 
-@pytest.mark.parametrize("over", [["steps"], ["1,2"], ["a=1", "a=2"], [f"a={','.join('x' * 300)}"]])
+def test_a_value_with_a_comma_is_one_value() -> None:
+    rows, settings = grid("m", ['"a=x, y",z', "b=1"])
+    assert rows == ["m=m 1", "m=m 2"] and settings == ["m 1.a=x, y", "m 1.b=1", "m 2.a=z", "m 2.b=1"]
+
+
+@pytest.mark.parametrize("over", [["steps"], ["1,2"], [""], ['"a=1'], ["a=1,1"], ["a=1", "a=2"], [f"a={','.join('x' * 300)}"]])
 def test_grids_that_cannot_be_meant(over: list[str]) -> None:
     with pytest.raises(UsageError, match="--over"):
         grid("m", over)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ import typer
 from realbench.cli.guard import guarded
 from realbench.cli.running import Device, Metrics, RunPath, Settings, Threads, Timeout, Workers, close
 from realbench.errors import Exit, UsageError
+from realbench.plan import LABEL
 
 MAX_ROWS = 256
 
@@ -18,12 +21,24 @@ MAX_ROWS = 256
 def grid(method: str, over: list[str]) -> tuple[list[str], list[str]]:
     """Rows and settings for every combination of `key=v1,v2` texts; a further `key=` after a comma starts the next key.
 
-    Raises UsageError for a text without `=`, a key named twice, or more than MAX_ROWS combinations.
+    A value with a comma stands in quotes together with its key: `"prompt=a dog, running",steps=50`. A row is labelled with its values;
+    where that makes no label (too long, or two alike), with its number. Raises UsageError for a text without `=`, a key named twice, a
+    value given twice, or more than MAX_ROWS combinations.
     """
+    axes = _axes(over)
+    combinations = list(itertools.product(*([(key, value) for value in values] for key, values in axes.items())))
+    if len(combinations) > MAX_ROWS:
+        raise UsageError(f"--over asks for {len(combinations)} rows, more than {MAX_ROWS}; sweep fewer values")
+    labels = _labels(method.partition("=")[2] or method, combinations)
+    settings = [f"{label}.{key}={value}" for label, one in zip(labels, combinations, strict=True) for key, value in one]
+    return [f"{method.partition('=')[0]}={label}" for label in labels], settings
+
+
+def _axes(over: Sequence[str]) -> dict[str, list[str]]:
     axes: dict[str, list[str]] = {}
     for text in over:
         key = ""
-        for word in text.split(","):
+        for word in _words(text):
             name, equals, value = word.partition("=")
             if equals and name in axes:
                 raise UsageError(f"--over {text!r}: {name} is named twice; put its values together: {name}=a,b")
@@ -31,13 +46,33 @@ def grid(method: str, over: list[str]) -> tuple[list[str], list[str]]:
                 raise UsageError(f"--over {text!r}: expected key=value,value…")
             key = name if equals else key
             axes.setdefault(key, []).append(value if equals else word)
-    combinations = list(itertools.product(*([(key, value) for value in values] for key, values in axes.items())))
-    if len(combinations) > MAX_ROWS:
-        raise UsageError(f"--over asks for {len(combinations)} rows, more than {MAX_ROWS}; sweep fewer values")
-    base = method.partition("=")[2] or method
-    labels = [" ".join([base, *(f"{key}:{value}" for key, value in one)]) for one in combinations]
-    settings = [f"{label}.{key}={value}" for label, one in zip(labels, combinations, strict=True) for key, value in one]
-    return [f"{method.partition('=')[0]}={label}" for label in labels], settings
+    for key, values in axes.items():
+        if len(set(values)) < len(values):
+            raise UsageError(f"--over {key}={','.join(values)}: a value is given twice")
+    return axes
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return next(csv.reader([text], strict=True)) or [""]
+    except csv.Error as error:
+        raise UsageError(f"--over {text!r}: {error}") from error
+
+
+def _labels(base: str, combinations: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+    """`base key:value …` with the last part of each path; numbers where one of these is no label or is another row's too."""
+    labels = [" ".join([base, *(f"{key}:{_short(value)}" for key, value in one)]) for one in combinations]
+    plain = len(set(labels)) == len(labels) and all(LABEL.fullmatch(label) for label in labels)
+    return labels if plain else [f"{base} {number}" for number in range(1, len(labels) + 1)]
+
+
+def _are_numbered(rows: Sequence[str]) -> bool:
+    return all(row.endswith(f" {number}") for number, row in enumerate(rows, 1))
+
+
+def _short(value: str) -> str:
+    """A path's or a hub id's last part; anything else as it is."""
+    return value.rstrip("/").rpartition("/")[2] or value
 
 
 @guarded
@@ -66,6 +101,9 @@ def sweep(
     on = bench.Machine(workers=workers, threads=threads, timeout=timeout, device=device)
     with Screen() as watch:
         watch.say(f"sweep: {len(rows)} rows")
+        if _are_numbered(rows):
+            for text in settings:
+                watch.say(f"  {text}")
         summary = bench.run(
             rows,
             scenes=scenes,
