@@ -8,7 +8,7 @@ from pathlib import Path
 
 from realbench import registry
 from realbench.bench import Machine
-from realbench.errors import RealbenchError, SceneError, UsageError
+from realbench.errors import RealbenchError, SceneError, UsageError, WeightsMissing
 from realbench.fills import fill_request
 from realbench.image import read_mask, read_rgb
 from realbench.plan import Row
@@ -42,7 +42,7 @@ def transfer(
         out: a folder; each seed writes `seed-N.png` (composite) and `seed-N-raw.png`.
 
     Returns the composites' paths. Raises UsageError when there is no such fit, SceneError for images that don't go together,
-    RealbenchError when a fill fails.
+    WeightsMissing, RealbenchError when a fill fails.
     """
     on, watch = on or Machine(), watch or Silent()
     folder = RunFolder(Path(run))
@@ -55,7 +55,7 @@ def transfer(
         raise UsageError(f"{folder.root}: row {label!r} has no finished fit {fit} on scene {scene!r}; run it first")
     other = _other(manifest, scene, Path(image), Path(mask))
     items = tuple(str(seed) for seed in seeds)
-    failures: list[str] = []
+    failures: list[RealbenchError] = []
     written: list[Path] = []
 
     def supply(unit: Unit) -> Message:
@@ -68,14 +68,20 @@ def transfer(
             written.append(_write(Path(out), outcome))
             watch.step(f"seed {outcome.item}")
         elif outcome.state != "ok":
-            failures.append(f"seed {outcome.item}: {outcome.reason}" if outcome.item else outcome.reason)
+            failures.append(_failure(outcome, image))
 
     watch.begin("filling", len(items))
     on.execute([Unit("fill", label, scene, items, label, fit, fits=True)], supply, take, folder.root / "logs")
     watch.end()
     if failures:
-        raise RealbenchError(f"{image}: {failures[0]}")
+        raise failures[0]
     return written
+
+
+def _failure(outcome: Outcome, image: str | Path) -> RealbenchError:
+    """What went wrong, with the exit code it stands for."""
+    kind = WeightsMissing if outcome.data.get("weights_missing") else RealbenchError
+    return kind(f"{image}: seed {outcome.item}: {outcome.reason}" if outcome.item else f"{image}: {outcome.reason}")
 
 
 def _row(manifest: Manifest, label: str) -> Row:

@@ -10,7 +10,7 @@ from PIL import Image
 
 import realbench
 from realbench.cli.sweeping import grid
-from realbench.errors import RealbenchError, UsageError
+from realbench.errors import RealbenchError, UsageError, WeightsMissing
 from realbench.transfer import transfer
 from tests.conftest import Plugins, photograph
 from tests.realbench.test_bench import CLASSES, METHODS
@@ -104,3 +104,31 @@ def test_transfer_needs_an_image_and_a_mask_that_go_together(fitted: Path, tmp_p
         Image.fromarray(mask).save(tmp_path / name)
         with pytest.raises(RealbenchError, match=message):
             transfer(fitted, "fitting", "a", tmp_path / "image.png", tmp_path / name, tmp_path / "out")
+
+
+def test_transfer_without_weights_ends_like_a_run_without_weights(suite: Path, tmp_path: Path, plugins: Plugins) -> None:
+    plugins(
+        "methods",
+        {"forgetful": "Forgetful"},
+        """
+from pathlib import Path
+from realbench.errors import WeightsMissing
+from realbench.method import BaseMethod, MethodCard
+
+class Forgetful(BaseMethod):
+    card = MethodCard("forgetful", "Forgetful", "Its weights are gone after the fit.", fits=True)
+    def fit(self, task, *, seed, context): ...
+    def save(self, folder):
+        (folder / "state").write_text("fitted")
+    def complete(self, task, seed, context):
+        if task.mask.all():
+            raise WeightsMissing("weights w are not on this machine")
+        return task.target, ()
+""",
+    )
+    realbench.run(["forgetful"], scenes=suite, scene=["a"], metrics=["drift"], out=tmp_path / "run")
+    image, mask = tmp_path / "other.png", tmp_path / "mask.png"
+    Image.fromarray(photograph(1)).save(image)
+    Image.fromarray(np.full(photograph(1).shape[:2], 255, np.uint8)).save(mask)
+    with pytest.raises(WeightsMissing, match=r"seed 0: weights w are not on this machine"):
+        transfer(tmp_path / "run", "forgetful", "a", image, mask, tmp_path / "out")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from realbench.cli.guard import guarded
-from realbench.cli.running import Device, Metrics, RunPath, Settings, Threads, Timeout, Workers, close
+from realbench.cli.running import Device, Dtype, Metrics, RunPath, Settings, Threads, Timeout, Workers, close
 from realbench.errors import Exit, UsageError
 from realbench.plan import LABEL
 
@@ -90,6 +90,7 @@ def sweep(
     threads: Threads = None,
     timeout: Timeout = None,
     device: Device = "auto",
+    dtype: Dtype = "auto",
 ) -> Exit:
     """Run one method with every combination of some settings, each a row of one table."""
     from realbench import bench
@@ -98,7 +99,7 @@ def sweep(
 
     rows, settings = grid(method, over)
     folder = out or Path("runs") / f"{open_suite(scenes).name}-sweep"
-    on = bench.Machine(workers=workers, threads=threads, timeout=timeout, device=device)
+    on = bench.Machine(workers=workers, threads=threads, timeout=timeout, device=device, dtype=dtype)
     with Screen() as watch:
         watch.say(f"sweep: {len(rows)} rows")
         if _are_numbered(rows):
@@ -132,6 +133,7 @@ def transfer(
     threads: Threads = None,
     timeout: Timeout = None,
     device: Device = "auto",
+    dtype: Dtype = "auto",
 ) -> Exit:
     """Fill an image that was not in the fit with a model that a run fitted to a scene."""
     from realbench import bench
@@ -139,7 +141,7 @@ def transfer(
     from realbench.plan import parse_seeds
     from realbench.transfer import transfer as fill
 
-    on = bench.Machine(threads=threads, timeout=timeout, device=device)
+    on = bench.Machine(threads=threads, timeout=timeout, device=device, dtype=dtype)
     with Screen() as watch:
         for path in fill(run, row, scene, image, mask, out, seeds=parse_seeds(seeds), fit=fit, on=on, watch=watch):
             typer.echo(f"wrote {path}")
