@@ -152,16 +152,23 @@ class FillStage:
 
     def inputs(self, row: Row, cell: Cell) -> str:
         """Hash of the content of everything a fill depends on: the task (for an oracle, the truth), row, fit, seed, feather."""
-        return fingerprint.of_data([self._fit_inputs(row, cell), cell.seed, str(Feather(self.feather))])
+        return fingerprint.of_data([self._fit_inputs(row, cell), row.fingerprint, cell.seed, str(Feather(self.feather))])
 
     def _fit_inputs(self, row: Row, cell: Cell) -> str:
-        return fingerprint.of_data([self.infos[cell.scene].seen(row.card.oracle), row.fingerprint, cell.fit])
+        return fingerprint.of_data([self.infos[cell.scene].seen(row.card.oracle), row.fitting or row.fingerprint, cell.fit])
 
     def _state(self, row: Row, cell: Cell) -> dict[str, bytes] | None:
+        """The fitted state: the row's own, or a copy of another row's that differs in nothing the fit depends on."""
+        inputs = self._fit_inputs(row, cell)
         record = self.folder.read_fit(cell)
-        if record is None or record.state != "ok" or record.inputs != self._fit_inputs(row, cell):
-            return None
-        return self.folder.read_state(cell, record)
+        if record is not None and record.state == "ok" and record.inputs == inputs:
+            state = self.folder.read_state(cell, record)
+            if state is not None:
+                return state
+        twin = self.folder.find_fit(cell, inputs)
+        if twin is not None:
+            self.folder.write_fit(cell, *twin)
+        return twin[1] if twin is not None else None
 
     def _work(self, cell: Cell) -> Path:
         """Where a fit leaves checkpoints; named after what it reads, so that a changed scene never resumes an old fit."""

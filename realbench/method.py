@@ -137,7 +137,8 @@ class BaseMethod:
 
     `Settings` is a frozen dataclass with a default for each field: its fields are what --set knows. A field whose metadata has
     `path=True` names a file or folder whose content, not its name, enters the row's fingerprint; `path="or name"` does so where such a path
-    exists. A plug-in without `Settings` is constructed without arguments, one with it from an instance of it.
+    exists. `stage="fill"` marks a field that `fit` does not read: rows that differ in such fields only share their fits.
+    A plug-in without `Settings` is constructed without arguments, one with it from an instance of it.
     """
 
     card: ClassVar[MethodCard]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -42,6 +42,7 @@ class MetricCard:
     version: int = 1
     """Raised when the same inputs give another value."""
     weights: tuple[Weights, ...] = ()
+    """All that some configuration of it loads."""
     paper: str = ""
     licence: str = ""
     torch: bool = False
@@ -109,6 +110,11 @@ class BaseMetric(ABC):
 
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
+
+    @classmethod
+    def weights(cls, config: Any) -> Sequence[Weights]:
+        """The weights this configuration loads; a metric that loads none by default is among those that are run unasked."""
+        return cls.card.weights
 
     def signature(self, feather: Feather) -> str:
         """`name|region:…|image:…|feather:…|each config field|v:version`; feather only where the composite is read."""

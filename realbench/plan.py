@@ -29,6 +29,8 @@ class Row:
     card: MethodCard
     fingerprint: str
     """Twelve digits over settings, weights and the source of the method's modules."""
+    fitting: str = ""
+    """The same without the settings that only filling reads; empty: all of them count for the fit."""
 
     def seeds(self, asked: Sequence[int]) -> tuple[int, ...]:
         """The seeds this row needs: one serves a method that ignores it."""
@@ -48,7 +50,7 @@ class Column:
     card: MetricCard
     signature: str
     source: str
-    """Hash of the metric's source, so that a changed formula never serves old numbers."""
+    """Hash of the metric's source and its pinned weights, so that a changed formula never serves old numbers."""
 
     @property
     def key(self) -> str:
@@ -79,7 +81,7 @@ def plan_rows(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Row]
 def plan_columns(metrics: Sequence[str] | None, feather: Feather) -> list[Column]:
     """Columns from `NAME[:key=value,…]` texts; None means every metric that needs no weights. Raises UsageError."""
     if metrics is None:
-        metrics = [name for name in registry.names("metrics") if not registry.load("metrics", name).card.weights]
+        metrics = [name for name in registry.names("metrics") if not _needed(registry.load("metrics", name), None)]
     columns = {column.signature: column for column in (_column(text, feather) for text in metrics)}
     return list(columns.values())
 
@@ -119,7 +121,16 @@ def _row(name: str, preset: str | None, label: str | None, changes: list[tuple[s
                 used.add(index)
     settings = validate(kind, values, f"method {name}")
     plain: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
-    return Row(label, name, preset, plain, card, _row_fingerprint(name, method, settings))
+    whole, fitting = (_row_fingerprint(name, method, settings, stages) for stages in (("", "fill"), ("",)))
+    return Row(label, name, preset, plain, card, whole, fitting)
+
+
+def _needed(plugin: Any, settings: Any) -> Sequence[Weights]:
+    """The weights that a method with settings, or a metric with a configuration (None: its default), loads."""
+    if not hasattr(plugin, "weights"):
+        return tuple(plugin.card.weights)
+    needed: Sequence[Weights] = plugin.weights(plugin.Config() if settings is None else settings)
+    return needed
 
 
 def settings_class(plugin: Any) -> type:
@@ -127,11 +138,11 @@ def settings_class(plugin: Any) -> type:
     return getattr(plugin, "Settings", NoSettings)
 
 
-def _row_fingerprint(name: str, method: Any, settings: Any) -> str:
+def _row_fingerprint(name: str, method: Any, settings: Any, stages: Sequence[str]) -> str:
     """Of settings that name a file or folder, the content counts, not the name."""
-    named = {item.name: _content(item, getattr(settings, item.name)) for item in fields(settings)}
-    needed: Sequence[Weights] = method.weights(settings) if hasattr(method, "weights") else method.card.weights
-    weights = [[item.id, item.revision] for item in needed]
+    counted = [item for item in fields(settings) if item.metadata.get("stage", "") in stages]
+    named = {item.name: _content(item, getattr(settings, item.name)) for item in counted}
+    weights = [[item.id, item.revision] for item in _needed(method, settings)]
     parts = {"method": name, "settings": named, "weights": weights, "source": fingerprint.of_source(method)}
     return fingerprint.short(parts | {"package": registry.third_party("methods", name)})
 
@@ -161,7 +172,8 @@ def column_of(name: str, values: Mapping[str, Any], feather: Feather) -> Column:
     """A metric with its configuration, texts or values. Raises UsageError."""
     metric = registry.load("metrics", name)
     config = validate(metric.Config, values, f"metric {name}")
-    source = fingerprint.of_data([fingerprint.of_source(metric), registry.third_party("metrics", name)])
+    weights = [[item.id, item.revision] for item in _needed(metric, config)]
+    source = fingerprint.of_data([fingerprint.of_source(metric), registry.third_party("metrics", name), weights])
     return Column(name, asdict(config), metric.card, metric(config).signature(feather), source)
 
 

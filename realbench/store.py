@@ -130,13 +130,18 @@ class RunFolder:
 
     def read_state(self, cell: Cell, record: FitRecord) -> dict[str, bytes] | None:
         """The fitted state's files; None when they are not what the record vouches for."""
-        state = {}
-        for name, digest in record.files.items():
-            with suppress(OSError):
-                state[name] = (self.fit(cell) / "state" / name).read_bytes()
-            if name not in state or fingerprint.of_bytes(state[name]) != digest:
-                return None
-        return state
+        return _fitted(self.fit(cell), record)
+
+    def find_fit(self, cell: Cell, inputs: str) -> tuple[FitRecord, dict[str, bytes]] | None:
+        """A whole fit of any row of this folder, present or former, that was made of the same inputs as the cell's."""
+        for row in sorted(self.root.iterdir()):
+            folder = row / folder_name(cell.scene) / f"fit-{cell.fit}"
+            record = _read(folder / RECORD, FitRecord)
+            if record is not None and record.state == "ok" and record.inputs == inputs:
+                state = _fitted(folder, record)
+                if state is not None:
+                    return record, state
+        return None
 
     def write_fit(self, cell: Cell, record: FitRecord, state: Mapping[str, bytes]) -> None:
         """Commit a fit: state files first, then the record."""
@@ -263,6 +268,16 @@ def _sync_folder(folder: Path) -> None:
 
 def _encode(record: Record) -> bytes:
     return record.model_dump_json(indent=1).encode()
+
+
+def _fitted(folder: Path, record: FitRecord) -> dict[str, bytes] | None:
+    state = {}
+    for name, digest in record.files.items():
+        with suppress(OSError):
+            state[name] = (folder / "state" / name).read_bytes()
+        if name not in state or fingerprint.of_bytes(state[name]) != digest:
+            return None
+    return state
 
 
 def _read(path: Path, kind: type[R]) -> R | None:

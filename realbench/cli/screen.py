@@ -47,14 +47,19 @@ class Screen:
         self._done += steps
         if self._task is not None:
             self._progress.update(self._task, advance=steps, what=escape(printable(what)))
-        if not self._console.is_terminal and time.monotonic() - self._last > QUIET_SECONDS:
-            self._last = time.monotonic()
-            self.say(f"{self._stage}: {self._done} of {self._total}")
+        self._say_now_and_then(f"{self._stage}: {self._done} of {self._total}")
 
     def detail(self, text: str, done: float, total: float) -> None:
         """Show how far the work inside a step is."""
         if self._task is not None and total:
             self._progress.update(self._task, what=escape(printable(f"{text} {done:g}/{total:g}")))
+            self._say_now_and_then(f"{self._stage}: {self._done} of {self._total}; {text} {done:g}/{total:g}")
+
+    def _say_now_and_then(self, text: str) -> None:
+        """Without a terminal, a line every QUIET_SECONDS: an hour's fit is not to look like a run that hangs."""
+        if not self._console.is_terminal and time.monotonic() - self._last > QUIET_SECONDS:
+            self._last = time.monotonic()
+            self.say(text)
 
     def end(self) -> None:
         """Take the bar away."""
