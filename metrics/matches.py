@@ -2,86 +2,27 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
+from realbench.errors import Unsupported
+from realbench.method import Weights
+from realbench.metric import BaseMetric, Batch, Context, MetricCard, Score, _plain
 
-from realbench.errors import Unsupported, UsageError
-from realbench.metric import BaseMetric, Batch, Context, MetricCard, Score
+from ._matches_config import Config as Config
+from ._matching_weights import LOFTR
+from ._packaged import ALIKED, ALIKED_LIGHTGLUE, XFEAT
 
 if TYPE_CHECKING:
-    from realbench.image import BoolImage, UInt8Image
+    from realbench.composite import Feather
     from realbench.scene import Scene
 
-FloatArray = npt.NDArray[np.float64]
+    from ._counting import Prepared
+    from ._matching import Backend
 
-MIN_PAIRS = 8
-"""Pairs that a fundamental matrix takes (eight-point algorithm)."""
-CONFIDENCE = 0.999
-ITERATIONS = 10_000
-MAX_LINES = 200
-"""Match lines kept for reports, a fill."""
-
-
-class Backend(Protocol):
-    """Finds corresponding points of two images. A detector-free matcher returns the image from `describe` and works in `pair`."""
-
-    def describe(self, image: UInt8Image) -> Any:
-        """What can be had from one image alone, H×W×3 RGB, 0–255."""
-
-    def pair(self, reference: Any, fill: Any) -> FloatArray:
-        """N×4: x, y in the reference and x, y in the fill, in pixels of the images given to `describe`."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything the count depends on beside the images; the paper states none of it."""
-
-    backend: str = "sift"
-    features: int = 4096
-    """Most key points an image."""
-    ratio: float = 0.8
-    """A pair counts when its distance is below this share of the distance to the second nearest."""
-    geometry: str = "fundamental-magsac"
-    """How pairs are verified: `fundamental-magsac` or `none`."""
-    threshold: float = 1.5
-    """Largest distance from the epipolar line, in pixels of the resized images."""
-    size: int = 1024
-    """Images with a longer side above this are scaled down to it."""
-    combine: str = "sum"
-    """How the references' counts become one: `sum`, `max` or `mean`."""
-
-    def __post_init__(self) -> None:
-        for name, known in (("backend", BACKENDS), ("geometry", GEOMETRIES), ("combine", COMBINERS)):
-            if getattr(self, name) not in known:
-                raise UsageError(f"matches: no {name} {getattr(self, name)!r}; the known ones are {', '.join(sorted(known))}")
-        if min(self.features, self.size) < 1 or not (0 < self.ratio <= 1 and self.threshold > 0):
-            raise UsageError(f"matches: features, size and threshold must be positive and ratio lie in 0–1, found {self}")
-
-
-@dataclass(frozen=True)
-class View:
-    """One described image, and how many of its original pixels one of its resized pixels spans, in x and y."""
-
-    described: Any
-    scale: FloatArray
-
-    def original(self, points: FloatArray) -> FloatArray:
-        """N×2 points in pixels of the original image; pixel centres are whole numbers in both."""
-        return (points + 0.5) * self.scale - 0.5
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The references, described once, and the hole."""
-
-    references: tuple[View, ...]
-    mask: BoolImage
+WEIGHTS: Mapping[str, tuple[Weights, ...]] = {"xfeat": (XFEAT,), "aliked-lightglue": (ALIKED, ALIKED_LIGHTGLUE), "loftr": (LOFTR,)}
+"""By backend; one that is not named here needs none from the hub or the index."""
 
 
 class Matches(BaseMetric):
@@ -97,83 +38,90 @@ class Matches(BaseMetric):
         reads=("references",),
         unit="matches",
         digits=0,
-        paper="RealFill, arXiv 2309.16668, seed selection; SIFT: Lowe 2004; MAGSAC++: arXiv 1912.05909",
+        weights=tuple(one for group in WEIGHTS.values() for one in group),
+        paper="RealFill, arXiv 2309.16668, seed selection; SIFT: Lowe 2004; MAGSAC++: arXiv 1912.05909; LoFTR: arXiv 2104.00680; "
+        "XFeat: arXiv 2404.19174; ALIKED: arXiv 2304.03608; LightGlue: arXiv 2306.13643; coarse LoFTR: arXiv 2202.00770",
     )
     Config: ClassVar[type] = Config
 
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self._backend: Backend | None = None
+        self.card = replace(type(self).card, torch=self.config.backend in WEIGHTS)  # type: ignore[misc]
+
+    @classmethod
+    def weights(cls, config: Any) -> Sequence[Weights]:
+        """The published weights that a configuration loads; none for `sift`, and none where it names its own."""
+        return () if config.own_weights else WEIGHTS.get(config.backend, ())
+
+    def signature(self, feather: Feather) -> str:
+        """As every metric's, but with the fields that the backend has, and weights by content."""
+        *parts, version = super().signature(feather).split("|")
+        common = parts[: len(parts) - len(fields(self.config))]
+        return "|".join([*common, *(f"{name}:{_plain(value)}" for name, value in self.config.signed().items()), version])
+
     def prepare(self, scene: Scene, *, context: Context) -> Prepared:
-        """Describe the references. Raises Unsupported where there is none."""
+        """Describe the references. Raises Unsupported where there is none, WeightsMissing where the backend's weights are out of reach."""
+        from ._counting import prepare
+
         if not scene.references:
             raise Unsupported(f"scene {scene.id} has no reference to match with")
-        return Prepared(tuple(self._view(image) for image in scene.references), scene.mask)
+        if self._backend is None:
+            self._backend = BACKENDS[self.config.backend](self.config, context)
+        return prepare(self._backend, scene, self.config.inset)
 
     def score(self, prepared: Prepared, batch: Batch) -> list[Score]:
         """Matches ≥ 0; too few pairs for a geometry count as 0. Artefacts: `counts` a reference, and `lines` (see docs/metrics.md)."""
-        return [self._score(self._view(image), prepared) for image in batch.composite]
+        from ._counting import scores
 
-    @cached_property
-    def _backend(self) -> Backend:
-        return BACKENDS[self.config.backend](self.config)
+        portion = prepared.backend.portion(*prepared.mask.shape)
 
-    def _view(self, image: UInt8Image) -> View:
-        import cv2
+        def run() -> list[Score]:
+            return [score for part in portion.parts(len(batch)) for score in scores(prepared, self.config, batch, part)]
 
-        height, width = image.shape[:2]
-        shrink = min(1.0, self.config.size / max(height, width))
-        size = max(1, round(width * shrink)), max(1, round(height * shrink))
-        resized = image if shrink == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        return View(self._backend.describe(resized), np.array([width / size[0], height / size[1]]))
+        return portion.attempt(run) if self.card.torch else run()
 
-    def _score(self, fill: View, prepared: Prepared) -> Score:
-        found = [self._in_hole(reference, fill, prepared.mask) for reference in prepared.references]
-        counts = [len(pairs) for pairs in found]
-        numbered = [np.insert(pairs, 0, number, axis=1) for number, pairs in enumerate(found)]
-        artefacts = {"counts": counts, "lines": _lines(np.concatenate(numbered))}
-        return Score(float(COMBINERS[self.config.combine](counts)), artefacts=artefacts)
-
-    def _in_hole(self, reference: View, fill: View, mask: BoolImage) -> FloatArray:
-        """N×4 verified matches of one reference that end in the hole, in original pixels."""
-        pairs = self._backend.pair(reference.described, fill.described)
-        pairs = pairs[GEOMETRIES[self.config.geometry](pairs, self.config.threshold)]
-        starts, ends = reference.original(pairs[:, :2]), fill.original(pairs[:, 2:])
-        column, row = np.clip(np.rint(ends).astype(np.intp), 0, (mask.shape[1] - 1, mask.shape[0] - 1)).T
-        inside = mask[row, column]
-        return np.hstack([starts[inside], ends[inside]])
+    def close(self) -> None:
+        """Free the backend's model."""
+        if self._backend is not None:
+            self._backend.close()
+        self._backend = None
 
 
-def _sift(config: Config) -> Backend:
+def _sift(config: Any, context: Context) -> Backend:
     from ._sift import Sift
 
-    return Sift(config.features, config.ratio)
+    return Sift(config.features, config.ratio, config.size)
 
 
-def _fundamental_magsac(pairs: FloatArray, threshold: float) -> npt.NDArray[np.bool_]:
-    """Which of the N×4 pairs agree on one fundamental matrix."""
-    import cv2
+def _xfeat(config: Any, context: Context) -> Backend:
+    from ._xfeat import XFeatBackend
 
-    if len(pairs) < MIN_PAIRS:
-        return np.zeros(len(pairs), np.bool_)
-    # USAC draws from a generator of its own with a fixed seed, so the same pairs give the same answer.
-    try:
-        _, inliers = cv2.findFundamentalMat(pairs[:, :2], pairs[:, 2:], cv2.USAC_MAGSAC, threshold, CONFIDENCE, ITERATIONS)
-    except cv2.error:  # pairs that fit no model at all can trip an assertion of OpenCV's
-        inliers = None
-    return np.zeros(len(pairs), np.bool_) if inliers is None else inliers.ravel().astype(np.bool_)
+    return XFeatBackend(config.features, config.detection, config.confidence, config.size, context.device)
 
 
-def _unverified(pairs: FloatArray, threshold: float) -> npt.NDArray[np.bool_]:
-    return np.ones(len(pairs), np.bool_)
+def _aliked_lightglue(config: Any, context: Context) -> Backend:
+    from ._lightglue import AlikedLightGlue
+
+    return AlikedLightGlue(config.features, config.detection, config.confidence, config.size, context.device)
 
 
-def _lines(numbered: FloatArray) -> list[list[float]]:
-    """At most MAX_LINES rows [reference, x, y, x, y], spread evenly over the references, rounded to 0.1 pixels."""
-    chosen = np.linspace(0, len(numbered) - 1, min(len(numbered), MAX_LINES)).round().astype(np.intp)
-    return [[int(row[0]), *(round(float(value), 1) for value in row[1:])] for row in numbered[chosen]]
+def _loftr(config: Any, context: Context) -> Backend:
+    from ._loftr import LoFTRBackend
+
+    return LoFTRBackend(config.confidence, config.size, context.device, config.weights if config.own_weights else "", config.sha256)
 
 
-BACKENDS: Mapping[str, Callable[[Config], Backend]] = {"sift": _sift}
-GEOMETRIES: Mapping[str, Callable[[FloatArray, float], npt.NDArray[np.bool_]]] = {
-    "fundamental-magsac": _fundamental_magsac,
-    "none": _unverified,
+def _loftr_coarse(config: Any, context: Context) -> Backend:
+    from ._loftr_coarse import CoarseLoFTR
+
+    return CoarseLoFTR(config.confidence, config.fit, context.threads, config.weights if config.own_weights else "")
+
+
+BACKENDS: Mapping[str, Callable[[Any, Context], Backend]] = {
+    "sift": _sift,
+    "xfeat": _xfeat,
+    "aliked-lightglue": _aliked_lightglue,
+    "loftr": _loftr,
+    "loftr-coarse": _loftr_coarse,
 }
-COMBINERS: Mapping[str, Callable[[list[int]], float]] = {"sum": sum, "max": max, "mean": statistics.fmean}

@@ -1,22 +1,19 @@
-"""Matches: counting by hand through a backend of known pairs, and the SIFT backend on a real stereo pair."""
+"""Matches: counting by hand through a backend of known pairs, verification, sizes."""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import skimage.data
 
-from realbench.composite import Feather
-from realbench.errors import Unsupported, UsageError
+from realbench.errors import Unsupported
 from realbench.method import Context
 from realbench.metric import Batch
-from realbench.metrics import matches
-from realbench.metrics._sift import Features, Sift
+from realbench.metrics import _matches_config, _matching, matches
 from realbench.metrics.matches import Config, Matches
+from realbench.portion import Portion
 from realbench.scene import Scene
 
 CONTEXT = Context(work=Path())
@@ -31,18 +28,35 @@ def score(scene, *images, config=None):
 
 
 class Known:
-    """Finds the pairs that its table lists for a reference, told by the value of its first pixel."""
+    """Finds the pairs that its table lists for a reference, told by the value of its first pixel; rows of 4, or 5 with a confidence."""
+
+    shared = None
 
     def __init__(self, table):
         self.table = table
         self.seen = []
+        self.at_once = 1
+        self.size = 1024
+        self.closed = 0
 
-    def describe(self, image):
-        self.seen.append(image.shape)
-        return image
+    def shape(self, height, width):
+        return _matching.shrunk(height, width, self.size)
 
-    def pair(self, reference, fill):
-        return np.array(self.table[int(reference[0, 0, 0])], float).reshape(-1, 4)
+    def portion(self, height, width):
+        return Portion(self.at_once, "known")
+
+    def describe(self, images):
+        self.seen += [image.shape for image in images]
+        return list(images)
+
+    def pair(self, reference, fills):
+        pairs = np.array(self.table[int(reference[0, 0, 0])], float)
+        pairs = pairs.reshape(-1, 4 if pairs.size == 0 else pairs.shape[1])
+        full = pairs if pairs.shape[1] == 5 else np.insert(pairs, 4, 1.0, axis=1)
+        return [full for _ in fills]
+
+    def close(self):
+        self.closed += 1
 
 
 def plain(value, shape):
@@ -55,7 +69,14 @@ def known(monkeypatch):
 
     def install(table):
         backend = Known(table)
-        monkeypatch.setitem(matches.BACKENDS, "known", lambda config: backend)
+
+        def make(config, context):
+            backend.size = config.size
+            return backend
+
+        monkeypatch.setitem(_matches_config.DEFAULTS, "known", {"confidence": 0.5, "size": 1024, "epipolar": 1.5})
+        monkeypatch.setitem(_matches_config.RESIZED, "known", {"resize": "area"})
+        monkeypatch.setitem(matches.BACKENDS, "known", make)
         return backend
 
     return install
@@ -173,185 +194,88 @@ def test_geometry_drops_outliers(known):
     assert 40 <= result.value <= 42
 
 
+def test_confidences_are_added_up_where_asked(known):
+    known({1: [(0, 0, 4, 1, 0.5), (0, 0, 5, 2, 0.25), (0, 0, 0, 0, 0.9)], 2: [(0, 0, 7, 3, 0.125)]})
+    scene = small_scene(plain(1, (5, 7)), plain(2, (5, 7)))
+    (result,) = score(scene, plain(9, (6, 10)), config=unverified(count="confidence"))
+    assert result.value == 0.875
+    assert result.artefacts["counts"] == [0.75, 0.125]
+    assert result.artefacts["lines"] == [[0, 0.0, 0.0, 4.0, 1.0], [0, 0.0, 0.0, 5.0, 2.0], [1, 0.0, 0.0, 7.0, 3.0]]
+
+
+@pytest.mark.parametrize(("inset", "value"), [(0.0, 12), (0.9, 12), (1.0, 2), (1.9, 2), (2.0, 0)])
+def test_inset_takes_the_hole_s_rim_away(known, inset, value):
+    """One pair on each pixel of the 4 × 3 hole: ten lie at distance 1 from the known region, two at distance 2."""
+    known({1: [(0, 0, x, y) for x in range(4, 8) for y in range(1, 4)]})
+    (result,) = score(small_scene(plain(1, (5, 7))), plain(9, (6, 10)), config=unverified(inset=inset))
+    assert result.value == value
+
+
+def test_inset_counts_the_image_s_edge_as_no_border(known):
+    known({1: [(0, 0, 0, 0), (0, 0, 9, 5)]})
+    scene = replace(small_scene(plain(1, (5, 7))), mask=np.ones((6, 10), bool))
+    assert score(scene, plain(9, (6, 10)), config=unverified(inset=50.0))[0].value == 2
+
+
+def test_pairs_of_the_hole_alone_may_vote(known):
+    """Beside the hole 40 pairs of one geometry, in the hole 20 of another: the vote decides which survive."""
+    generator = np.random.default_rng(0)
+    x, y, depth = generator.uniform(5, 95, (3, 60))
+    x = np.where(np.arange(60) < 20, x / 3, 40 + x / 2)
+    moved = np.where(np.arange(60) < 20, 12.0, 0.0)
+    known({1: np.column_stack([x + depth / 5, y + moved, x, y])})
+    mask = np.zeros((100, 100), bool)
+    mask[:, :36] = True
+    scene = Scene("s", (plain(1, (120, 120)),), plain(0, (100, 100)), mask)
+    image, hole = (score(scene, plain(9, (100, 100)), config=Config(backend="known", vote=vote))[0].value for vote in ("image", "hole"))
+    assert image < 10
+    assert hole == 20
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_fills_are_described_and_paired_in_portions(known, at_once):
+    backend = known({1: PAIRS[1], 2: PAIRS[2]})
+    backend.at_once = at_once
+    scene = small_scene(plain(1, (5, 7)), plain(2, (5, 7)))
+    fills = [plain(value, (6, 10)) for value in (9, 8, 7)]
+    assert [result.artefacts["counts"] for result in score(scene, *fills, config=unverified())] == [[2, 3]] * 3
+    assert len(backend.seen) == 5
+
+
+def test_close_frees_the_backend_once(known):
+    backend = known({1: []})
+    metric = Matches(unverified())
+    metric.close()
+    metric.prepare(small_scene(plain(1, (5, 7))), context=CONTEXT)
+    metric.close()
+    metric.close()
+    assert backend.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        ((100, 200, 50, 1), (25, 50)),
+        ((100, 200, 500, 1), (100, 200)),
+        ((200, 100, 150, 8), (144, 72)),
+        ((3, 5, 100, 8), (8, 8)),
+        ((1, 1000, 100, 1), (1, 100)),
+    ],
+)
+def test_size_is_cut_to_multiples_and_never_nothing(size, shape):
+    assert _matching.shrunk(*size) == shape
+
+
+def test_resizing_averages_where_a_side_shrinks_and_interpolates_where_it_grows():
+    image = np.zeros((2, 4, 3), np.uint8)
+    image[:, 1::2] = 100
+    assert (_matching.resized(image, (2, 2)) == 50).all()
+    wide = _matching.resized(image, (1, 8))
+    assert wide.shape == (1, 8, 3)
+    assert list(wide[0, :4, 0]) == [0, 25, 75, 75]
+    assert _matching.resized(image, (2, 4)) is image
+
+
 def test_no_reference_is_unsupported():
     with pytest.raises(Unsupported, match="reference"):
         score(small_scene(), plain(9, (6, 10)))
-
-
-# --- the SIFT backend -------------------------------------------------------------------------------------------------------------
-
-
-def features(*rows):
-    """Key points at (row number, 10 · row number) with the given first descriptor values."""
-    descriptors = np.zeros((len(rows), 128), np.float32)
-    for number, row in enumerate(rows):
-        descriptors[number, : len(row)] = row
-    return Features(np.array([(number, 10 * number) for number in range(len(rows))], float).reshape(-1, 2), descriptors)
-
-
-PAIRING = [
-    ("each finds its own", features((9, 0), (0, 9)), features((0, 8), (8, 0)), [(0, 0, 1, 10), (1, 10, 0, 0)]),
-    ("two like one: only the nearer", features((9, 0), (0, 9)), features((7, 0), (8, 0)), [(0, 0, 1, 10)]),
-    ("distances 1 and 1.2: not clear enough", features((9, 0), (6.8, 0)), features((8, 0)), []),
-    ("distances 1 and 1.3: clear enough", features((9, 0), (6.7, 0)), features((8, 0)), [(0, 0, 0, 0)]),
-    ("one descriptor leaves nothing to compare with", features((9, 0)), features((9, 0)), []),
-    ("nothing found in the fill", features((9, 0), (0, 9)), features(), []),
-    ("nothing found in the reference", features(), features((9, 0), (0, 9)), []),
-]
-
-
-@pytest.mark.parametrize(("name", "reference", "fill", "pairs"), PAIRING, ids=[row[0] for row in PAIRING])
-def test_pairs_are_mutual_and_clear(name, reference, fill, pairs):
-    assert [tuple(row) for row in Sift(100, 0.8).pair(reference, fill)] == pairs
-
-
-# --- the SIFT backend on photographs ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stereo():
-    """Middlebury's motorcycle, half size: reference left, truth right, a hole over the engine."""
-    left, right, _ = skimage.data.stereo_motorcycle()
-    left, right = (cv2.resize(image, (370, 250), interpolation=cv2.INTER_AREA) for image in (left, right))
-    mask = np.zeros((250, 370), bool)
-    mask[80:200, 130:280] = True
-    return left, right, mask
-
-
-def scene_of(stereo, **changes):
-    left, right, mask = stereo
-    return replace(Scene("s", (left,), right.copy(), mask.copy(), right.copy()), **changes)
-
-
-def noise_in_the_hole(image, mask):
-    noisy = image.copy()
-    noisy[mask] = np.random.default_rng(0).integers(0, 256, (int(mask.sum()), 3))
-    return noisy
-
-
-def test_truth_gives_many_and_noise_or_a_flat_fill_gives_none(stereo):
-    _, right, mask = stereo
-    flat = right.copy()
-    flat[mask] = 127
-    truth, noise, plain_fill = (result.value for result in score(scene_of(stereo), right, noise_in_the_hole(right, mask), flat))
-    assert truth > 60
-    assert noise <= 3
-    assert plain_fill <= 3
-
-
-def test_an_identical_reference_gives_more_than_a_neighbour(stereo):
-    _, right, _ = stereo
-    same = score(scene_of(stereo, references=(right,)), right)[0].value
-    assert same > 1.5 * score(scene_of(stereo), right)[0].value
-
-
-def test_moving_content_out_of_the_hole_lowers_it(stereo):
-    _, right, mask = stereo
-    moved = right.copy()
-    moved[mask] = np.roll(right, 60, axis=0)[mask]  # across the epipolar lines, which are rows
-    assert score(scene_of(stereo), moved)[0].value < 0.3 * score(scene_of(stereo), right)[0].value
-
-
-def test_more_of_the_content_counts_more(stereo):
-    _, right, mask = stereo
-    half = mask.copy()
-    half[:, :205] = False
-    whole, partly, none = (r.value for r in score(scene_of(stereo), right, noise_in_the_hole(right, half), noise_in_the_hole(right, mask)))
-    assert whole > 1.3 * partly
-    assert partly > 20 * (none + 1)
-
-
-def test_neither_truth_nor_target_is_read(stereo):
-    _, right, mask = stereo
-    plain_result = score(scene_of(stereo), right)
-    assert score(scene_of(stereo, truth=None, target=255 - right), right) == plain_result
-    assert score(scene_of(stereo, truth=noise_in_the_hole(right, mask)), right) == plain_result
-
-
-def test_order_batch_and_global_random_state_do_not_matter(stereo):
-    _, right, mask = stereo
-    fills = (right, noise_in_the_hole(right, mask), right[:, ::-1].copy())
-    together = score(scene_of(stereo), *fills)
-    cv2.setRNGSeed(12345)
-    reverse = score(scene_of(stereo), *fills[::-1])
-    assert together == reverse[::-1]
-    assert together == [score(scene_of(stereo), fill)[0] for fill in fills]
-
-
-def test_no_match_is_counted_twice(stereo):
-    """A SIFT point with two orientations has two descriptors, but it is one point."""
-    _, right, _ = stereo
-    lines = score(scene_of(stereo), right)[0].artefacts["lines"]
-    assert len({tuple(line) for line in lines}) == len(lines) > 60
-
-
-def test_lines_lie_in_the_images_and_end_in_the_hole(stereo):
-    left, right, mask = stereo
-    (result,) = score(scene_of(stereo, references=(left, right)), right, config=Config(size=300))
-    lines = np.array(result.artefacts["lines"])
-    assert len(lines) == min(200, result.value)
-    assert sum(result.artefacts["counts"]) == result.value
-    assert set(lines[:, 0]) == {0, 1}
-    ends = np.rint(lines[:, 3:]).astype(int)
-    assert cv2.dilate(mask.astype(np.uint8), np.ones((3, 3)))[ends[:, 1], ends[:, 0]].all()
-    # Rectified stereo: a match keeps its row, and the left camera sees it farther right.
-    of_left = lines[lines[:, 0] == 0]
-    assert np.median(np.abs(of_left[:, 2] - of_left[:, 4])) < 1
-    assert np.median(of_left[:, 1] - of_left[:, 3]) > 5
-    of_right = lines[lines[:, 0] == 1]
-    assert np.abs(of_right[:, 1:3] - of_right[:, 3:]).max() < 0.2
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (4, 9), (20, 13)])
-def test_featureless_and_tiny_images_score_zero(shape):
-    scene = Scene("s", (plain(50, shape),), plain(0, (6, 10)), np.ones((6, 10), bool))
-    assert score(scene, plain(50, (6, 10)))[0] == matches.Score(0.0, artefacts={"counts": [0], "lines": []})
-
-
-def test_one_pixel_hole_and_full_hole(stereo):
-    _, right, mask = stereo
-    one = np.zeros_like(mask)
-    one[125, 200] = True
-    pixel, full = (score(scene_of(stereo, mask=m), right)[0].value for m in (one, np.ones_like(mask)))
-    assert 0 <= pixel <= 5
-    assert full > score(scene_of(stereo), right)[0].value
-
-
-# --- configuration ----------------------------------------------------------------------------------------------------------------
-
-SIGNATURE = (
-    "matches|region:hole|image:composite|feather:4/512|backend:sift|features:4096|ratio:0.8|geometry:fundamental-magsac"
-    "|threshold:1.5|size:1024|combine:sum|v:1"
-)
-OTHERS = {"backend": "known", "features": 100, "ratio": 0.9, "geometry": "none", "threshold": 3.0, "size": 512, "combine": "mean"}
-
-
-def test_signature(known):
-    known({})
-    assert Matches().signature(Feather()) == SIGNATURE
-    assert set(OTHERS) == {field.name for field in fields(Config)}
-    changed = {Matches(replace(Config(), **{name: value})).signature(Feather()) for name, value in OTHERS.items()}
-    assert len(changed | {SIGNATURE}) == len(OTHERS) + 1
-
-
-@pytest.mark.parametrize("change", [{"features": 40}, {"ratio": 0.5}, {"threshold": 0.2}, {"size": 150}, {"geometry": "none"}])
-def test_every_setting_is_used(stereo, change):
-    _, right, _ = stereo
-    assert score(scene_of(stereo), right, config=Config(**change))[0].value != score(scene_of(stereo), right)[0].value
-
-
-WRONG = [
-    {"backend": "surf"},
-    {"geometry": "affine"},
-    {"combine": "median"},
-    {"size": 0},
-    {"features": 0},
-    {"ratio": 1.5},
-    {"threshold": 0.0},
-]
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-def test_wrong_settings_are_refused(wrong):
-    with pytest.raises(UsageError, match="matches"):
-        Config(**wrong)

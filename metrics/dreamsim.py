@@ -1,0 +1,88 @@
+"""DreamSim: a perceptual distance to the ground truth, trained on people's judgements of similarity."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from realbench.errors import UsageError, WeightsMissing
+from realbench.method import Weights
+from realbench.metric import Batch, MetricCard, Score
+
+from ._embedding import Prepared, WithTruth
+from ._square import UNIT, Crop, Square
+
+if TYPE_CHECKING:
+    import torch
+
+MODELS = ("ensemble", "dino_vitb16", "clip_vitb32", "open_clip_vitb32", "synclr_vitb16")
+"""Those of dreamsim's models whose architecture is in the package; the others' is code that it downloads and runs."""
+FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The model and how the image is brought to its size; the paper says `DreamSim` and no more."""
+
+    model: str = "ensemble"
+    """`dreamsim_type` in the package: three ViT-B/16, or one of its single models."""
+    crop: Crop = "official"
+    """`centre` or `squash`; `official` becomes the package's own, squash."""
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise UsageError(f"dreamsim: no model {self.model!r}; the known ones are {', '.join(MODELS)}")
+        object.__setattr__(self, "crop", self.square.crop)
+
+    @property
+    def square(self) -> Square:
+        """The preprocessing."""
+        return Square(224, 224, UNIT, "squash").cropped(self.crop)
+
+
+class DreamSim(WithTruth):
+    """DreamSim distance of the full composite and the truth (RealFill, Table 1)."""
+
+    card = MetricCard(
+        id="dreamsim",
+        title="DreamSim",
+        summary="DreamSim distance of fill and truth, full image: 1 − cosine similarity of embeddings tuned to human judgements.",
+        direction="lower",
+        region="full",
+        image="composite",
+        reads=("truth",),
+        paper="DreamSim, arXiv 2306.09344; RealFill, arXiv 2309.16668, Table 1",
+        torch=True,
+    )
+    Config: ClassVar[type] = Config
+
+    def score(self, prepared: Prepared, batch: Batch) -> list[Score]:
+        """0…2; exactly 0 where the model sees fill and truth alike."""
+        return [Score(1 - value) for value in self._similarities(prepared, batch)[:, 0].tolist()]
+
+    def _key(self) -> Hashable:
+        return ("dreamsim", self.config.model)
+
+    def _load(self, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        from ._dreamsim import load
+
+        return load(self.config.model, _folder(self.config.model) / FILE, device)
+
+
+def _folder(model: str) -> Path:
+    """The converted weights below REALBENCH_WEIGHTS. Raises WeightsMissing with how to make them."""
+    from realbench.weights import VARIABLE, resolve
+
+    name = f"dreamsim-{model}".replace("_", "-")
+    root = os.environ.get(VARIABLE, "")
+    folder = Path(root or ".").expanduser() / name
+    if not root or not folder.is_dir():
+        raise WeightsMissing(
+            f"weights {name} (MIT) of dreamsim: neither hub nor index has them in a form that is safe to load; get them: on a machine with "
+            f'network `pip install "realbench[dreamsim]" && python -m realbench.metrics._dreamsim_convert {model} {name}` (dreamsim gets '
+            f"its release and code of torch.hub and runs them; the result is plain tensors), then put the folder {name} into ${VARIABLE}"
+        )
+    return resolve(Weights(name, "", revision="", licence="MIT", files=(FILE,)), folder).path
