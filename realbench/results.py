@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from realbench.errors import NothingMeasured
 from realbench.metric import State
 from realbench.records import ColumnInfo, FillRecord, Manifest, RowInfo, SceneInfo, ScoreRecord
+from realbench.selection import Policy
 from realbench.store import MANIFEST, Cell, RunFolder, cells
 
 if TYPE_CHECKING:
     import pandas as pd
+
+T = TypeVar("T")
 
 SCORE_FIELDS = (
     "run", "label", "method", "preset", "fingerprint", "scene", "fit", "seed", "metric", "signature", "value", "state", "reason"
@@ -31,6 +34,18 @@ class Results:
 
     runs: tuple[tuple[str, RunFolder, Manifest], ...]
     """Name, folder and manifest of each run."""
+    policy: Policy = field(default_factory=Policy)
+    """Which seeds the tables count; `scores()` holds all of them."""
+    protocol: str = ""
+    """Name of the protocol whose published table is shown beside the measured one; empty for none."""
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is derived from these results, made once for all reports; it must not be changed by those who get it."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: T = self._made[key]
+        return found
 
     @cached_property
     def rows(self) -> dict[str, RowInfo]:

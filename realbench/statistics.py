@@ -19,6 +19,8 @@ RESAMPLES = 9_999
 """With these, the interval's ends are the 250th smallest and the 250th largest resampled mean."""
 COVERAGE_PERCENT = 80
 """Share of scenes, and of fills, that a row must have scores for to be ranked."""
+LEAST_SCENES = 4
+"""Fewer give no interval: with two or three, one resample in 4 or 27 holds one value alone, so a 95 % interval were their range."""
 _SEED = 2309
 _BLOCK = 1_000_000
 
@@ -31,8 +33,10 @@ def scene_means(scores: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series:
     """
     present = scores[scores["value"].notna()]
     keys = [*by, "scene"]
-    fits = present.groupby([*keys, "fit"], sort=False)["value"].agg(_average)
-    return fits.groupby(keys, sort=False).agg(_average)
+    with np.errstate(invalid="ignore"):
+        fits = present.groupby([*keys, "fit"], sort=False)["value"].mean().groupby(keys, sort=False)
+        # pandas leaves a fit without a mean out; a scene with such a fit has none either.
+        return fits.mean().where(fits.count() == fits.size())
 
 
 def nested_mean(scores: pd.DataFrame) -> float | None:
@@ -49,12 +53,12 @@ def mean(values: Iterable[float]) -> float | None:
 def interval(values: Iterable[float]) -> tuple[float, float] | None:
     """95 % percentile bootstrap interval of the mean over scenes; the same values always give the same interval.
 
-    Takes one value a scene. None for fewer than two scenes, since one scene says nothing of the spread. Infinite values are
-    resampled like any other: all infinite gives (∞, ∞), some give an end that is finite or infinite, as the resampled means are.
+    Takes one value a scene. None for fewer than LEAST_SCENES. Infinite values are resampled like any other: all infinite
+    gives (∞, ∞), some give an end that is finite or infinite, as the resampled means are.
     The ends are resampled means themselves, never interpolated between two (scipy.stats.bootstrap gives NaN for infinite values).
     """
     sample = np.fromiter(values, dtype=np.float64)
-    if sample.size < 2 or math.isnan(_average(sample)):
+    if sample.size < LEAST_SCENES or math.isnan(_average(sample)):
         return None
     generator = np.random.default_rng(_SEED)
     rows = max(1, _BLOCK // sample.size)
@@ -79,6 +83,9 @@ class Ranking:
     """Mean over the common scenes, by row."""
     ranks: Mapping[str, int] = field(default_factory=dict)
     """1 is best; equal means share a rank and the next one is skipped. Empty when no scene is common to all rows."""
+    places: Mapping[str, float] = field(default_factory=dict)
+    """What a mean rank counts: equal means share the mean of their places (two first ones have 1.5). Empty where all of several
+    rows tie, since such a metric tells them nothing apart."""
 
 
 def rank(rows: Mapping[str, Mapping[str, float]], direction: Direction) -> Ranking:
@@ -94,7 +101,9 @@ def rank(rows: Mapping[str, Mapping[str, float]], direction: Direction) -> Ranki
     means = {row: value for row, value in found.items() if value is not None}
     better = [-value if direction == "higher" else value for value in means.values()]
     ranks = {row: 1 + sum(other < own for other in better) for row, own in zip(means, better, strict=True)}
-    return Ranking(common, means, ranks)
+    tied = len(better) > 1 and len(set(better)) == 1
+    places = {row: ranks[row] + (better.count(own) - 1) / 2 for row, own in zip(means, better, strict=True)}
+    return Ranking(common, means, ranks, {} if tied else places)
 
 
 def _average(values: Iterable[float]) -> float:

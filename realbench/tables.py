@@ -7,17 +7,20 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from realbench import statistics
+from realbench import selection, statistics
 from realbench.errors import NothingMeasured
 from realbench.metric import Direction, State
 from realbench.records import ColumnInfo, RowInfo
 from realbench.results import Results
+from realbench.selection import Policy, Reduced
+from realbench.settings import Setting, changed
 from realbench.statistics import COVERAGE_PERCENT, Ranking
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ORACLE = "oracle: it reads the ground truth"
+CHOSEN = "oracle: its seeds are chosen by the scores themselves"
 NO_TRUTH = "the scene has no ground truth"
 NOT_ASKED = "not asked for"
 
@@ -54,7 +57,7 @@ class Entry:
     mean: float | None
     """Mean over seeds, fits and scenes, of the scenes that have a value."""
     interval: tuple[float, float] | None
-    """95 % bootstrap interval of the mean over scenes; None for fewer than two scenes."""
+    """95 % bootstrap interval of the mean over scenes; None for fewer than statistics.LEAST_SCENES."""
     scenes: int
     """Scenes with a value, of those where the metric applies (`TableColumn.scenes`)."""
     fills: int
@@ -62,6 +65,9 @@ class Entry:
     asked: int
     """Fills asked for on those scenes."""
     rank: int | None = None
+    """1 is best; equal means share a rank."""
+    place: float | None = None
+    """What the mean rank counts: equal means share the mean of their places; None where all ranked rows tie."""
     common: float | None = None
     """Mean over the scenes common to all ranked rows, which `rank` rests on."""
     best: bool = False
@@ -97,16 +103,19 @@ class TableRow:
     """Device, its name and the floating-point type of every finished fill; more than one is worth a warning."""
     entries: tuple[Entry, ...]
     """One a column, in the leaderboard's order."""
+    settings: tuple[Setting, ...] = ()
+    """Those that differ from the method's defaults."""
 
     @property
     def mean_rank(self) -> float | None:
-        """Mean of its ranks; None when it has none."""
-        return statistics.mean(entry.rank for entry in self.entries if entry.rank is not None)
+        """Mean of its places; None when it has none, or where no metric tells the ranked rows apart."""
+        return statistics.mean(entry.place for entry in self.entries if entry.place is not None)
 
     @property
     def unranked(self) -> str:
         """Why it has no rank under any metric; empty when it has one."""
-        return "" if self.mean_rank is not None else next((entry.unranked for entry in self.entries), "")
+        ranked = any(entry.rank is not None for entry in self.entries)
+        return "" if ranked else next((entry.unranked for entry in self.entries), "")
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,12 @@ class Leaderboard:
 
     columns: tuple[TableColumn, ...]
     rows: tuple[TableRow, ...]
+
+    @property
+    def tied(self) -> tuple[ColumnInfo, ...]:
+        """Metrics under which all of several ranked rows tie, which mean ranks leave out."""
+        pairs = ((column.info, [row.entries[at] for row in self.rows]) for at, column in enumerate(self.columns))
+        return tuple(info for info, entries in pairs if any(entry.rank is not None and entry.place is None for entry in entries))
 
 
 @dataclass(frozen=True)
@@ -139,11 +154,15 @@ class Tables:
     leaderboard: Leaderboard
     per_scene: tuple[SceneTable, ...]
     """One a column."""
+    policy: str = "all seeds"
+    """Which seeds count, in words."""
+    notes: tuple[str, ...] = ()
+    """What the policy could not do, and for which row."""
 
 
-def leaderboard(results: Results) -> Leaderboard:
-    """The comparison table. Raises NothingMeasured when no cell or no metric was asked for."""
-    return tables(results).leaderboard
+def leaderboard(results: Results, policy: Policy | None = None) -> Leaderboard:
+    """The comparison table, with the results' policy of seeds or another. Raises NothingMeasured when nothing was asked for."""
+    return tables(results, policy).leaderboard
 
 
 def per_scene(results: Results) -> tuple[SceneTable, ...]:
@@ -151,32 +170,45 @@ def per_scene(results: Results) -> tuple[SceneTable, ...]:
     return tables(results).per_scene
 
 
-def tables(results: Results) -> Tables:
-    """All tables from one reading of the runs. Raises NothingMeasured when no cell or no metric was asked for."""
+def tables(results: Results, policy: Policy | None = None) -> Tables:
+    """All tables, made once for the same results and policy. Raises NothingMeasured when no cell or no metric was asked for, and UsageError
+    when the policy selects by a metric that is not clear.
+    """
+    how = policy or results.policy
+    return results.once(("tables", how), lambda: _tables(results, how))
+
+
+def _tables(results: Results, policy: Policy) -> Tables:
     cells, scores = results.cells(), results.scores()
     if scores.empty:
         refused = [f"scene {scene}: {info.refused}" for scene, info in results.scenes.items() if info.refused]
         raise NothingMeasured(f"nothing to show: {refused[0] if refused else 'no cell or no metric was asked for'}")
-    grid = _Grid(results, cells, scores)
+    reduced = selection.reduce(scores, policy, results.columns)
+    grid = _Grid(results, cells, reduced)
     columns, standings = zip(*map(grid.column, sorted(results.columns.values(), key=_prominence)), strict=True)
     rows = [_row(results, label, lines, [standing[label] for standing in standings]) for label, lines in cells.groupby("label", sort=False)]
     rows.sort(key=_order)
     shown = tuple(scene for scene in results.scenes if scene in grid.scenes)
     labels = [row.label for row in rows]
     by_scene = tuple(grid.table(column, labels, shown) for column in columns)
-    return Tables(Leaderboard(columns, tuple(rows)), by_scene)
+    by = selection.choose(results.columns, policy.by or None) if policy.reducer == "selected" else None
+    return Tables(Leaderboard(columns, tuple(rows)), by_scene, policy.describe(by), reduced.notes)
 
 
 class _Grid:
     """Scores by row, metric and scene."""
 
-    def __init__(self, results: Results, cells: pd.DataFrame, scores: pd.DataFrame) -> None:
+    def __init__(self, results: Results, cells: pd.DataFrame, reduced: Reduced) -> None:
         self.results = results
+        self.reduced = reduced
+        scores = reduced.scores
         self.scenes = set(cells["scene"])
         self.labels = list(dict.fromkeys(cells["label"]))
         means = statistics.scene_means(scores, by=("label", "signature")).to_dict()
         keys = ["label", "signature", "scene"]
-        self.entries = {key: _scene_entry(lines, means.get(key)) for key, lines in scores.groupby(keys, sort=False)}
+        absent = dict(iter(scores[scores["value"].isna()].groupby(keys, sort=False)))
+        counts = scores.groupby(keys, sort=False)["value"].agg(["count", "size"]).itertuples(name=None)
+        self.entries = {key: _scene_entry(means.get(key), fills, asked, absent.get(key)) for key, fills, asked in counts}
         self.inapplicable = self._inapplicable(cells, scores)
 
     def _inapplicable(self, cells: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -227,17 +259,26 @@ class _Grid:
         parts = [self._at(label, info.signature, scene) for scene in scenes]
         values = [part.value for part in parts if part.value is not None]
         fills, asked = sum(part.fills for part in parts), sum(part.asked for part in parts)
-        unranked = ORACLE if self.results.rows[label].oracle else _uncovered(len(values), len(scenes), fills, asked)
+        unranked = self._unrankable(label) or _uncovered(len(values), len(scenes), fills, asked)
         missing = _merge(item for part in parts for item in part.missing)
         return Entry(statistics.mean(values), statistics.interval(values), len(values), fills, asked, unranked=unranked, missing=missing)
 
+    def _unrankable(self, label: str) -> str:
+        """Why no score could rank a row; empty when one can. A choice among few of the seeds asked for is not the one asked for."""
+        if self.results.rows[label].oracle:
+            return ORACLE
+        scored, asked = self.reduced.pools.get(label, (1, 1))
+        if asked and not statistics.is_covered(scored, asked):
+            return f"{scored} of {asked} seeds could be ranked for the selection, {COVERAGE_PERCENT} % needed"
+        return CHOSEN if self.reduced.oracle else ""
 
-def _scene_entry(lines: pd.DataFrame, value: float | None) -> SceneEntry:
-    absent = lines[lines["value"].isna()]
-    missing = [_missing(state, reason) for state, reason in zip(absent["state"], absent["reason"], strict=True)]
+
+def _scene_entry(value: float | None, fills: int, asked: int, absent: pd.DataFrame | None) -> SceneEntry:
+    lines = () if absent is None else zip(absent["state"], absent["reason"], strict=True)
+    missing = [_missing(state, reason) for state, reason in lines]
     if value is not None and value != value:
-        value, missing = None, [*missing, Missing("failed", len(lines) - len(absent), "values of +∞ and −∞ have no mean")]
-    return SceneEntry(value, len(lines) - len(absent), len(lines), _merge(missing))
+        value, missing = None, [*missing, Missing("failed", fills, "values of +∞ and −∞ have no mean")]
+    return SceneEntry(value, fills, asked, _merge(missing))
 
 
 def _best(entries: Iterable[SceneEntry], direction: Direction) -> float | None:
@@ -273,13 +314,15 @@ def _ranked(entry: Entry, label: str, ranking: Ranking) -> Entry:
     if label not in ranking.ranks:
         return replace(entry, unranked="no mean over the scenes common to all rows with enough coverage")
     place = ranking.ranks[label]
-    return replace(entry, rank=place, common=ranking.means[label], best=place == 1 and max(ranking.ranks.values()) > 1)
+    best = place == 1 and max(ranking.ranks.values()) > 1
+    return replace(entry, rank=place, place=ranking.places.get(label), common=ranking.means[label], best=best)
 
 
 def _row(results: Results, label: str, lines: pd.DataFrame, entries: list[Entry]) -> TableRow:
     done = lines.loc[lines["state"] == "ok", ["device", "device_name", "dtype"]].dropna().drop_duplicates()
     devices = tuple(sorted(f"{device} ({name}), {dtype}" for device, name, dtype in done.itertuples(index=False, name=None)))
-    return TableRow(label, results.rows[label], lines["fit"].nunique(), lines["seed"].nunique(), devices, tuple(entries))
+    info = results.rows[label]
+    return TableRow(label, info, lines["fit"].nunique(), lines["seed"].nunique(), devices, tuple(entries), changed(info))
 
 
 def _prominence(info: ColumnInfo) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from realbench.image import UInt8Image, decode_png
 from realbench.records import ColumnInfo, Manifest, SceneInfo
 from realbench.results import Results
 from realbench.scene import Scene
+from realbench.selection import CELL, choose, places
 from realbench.suite import DEMO, Suite, open_suite
 
 from ._images import Images, Picture, Source
@@ -114,15 +116,16 @@ class Gallery:
         return scene
 
     def _fill(self, label: str, lines: pd.DataFrame, scores: pd.DataFrame, columns: list[ColumnInfo]) -> Shown | None:
-        """The first finished fill of a row, or why there is none; None when the row was not asked for this scene."""
+        """One finished fill of a row, or why there is none; None when the row was not asked for this scene."""
         if lines.empty:
             return None
         done = lines[lines["state"] == "ok"]
-        line = (lines if done.empty else done).sort_values(["fit", "seed"], kind="stable").iloc[0]
+        line = self._ordered(lines if done.empty else done).iloc[0]
         oracle = self.results.rows[label].oracle
         if done.empty:
             return Shown(label, "", None, line["state"], line["reason"] or "not run yet", oracle=oracle)
         notes = [f"fit {line['fit']}, seed {line['seed']}; {len(done)} of {len(lines)} fills finished"] if len(lines) > 1 else []
+        notes += ["the most matches of its seeds"] if self._places and len(lines) > 1 else []
         notes += [line["notes"]] if line["notes"] else []
         try:
             data = (Path(line["folder"]) / "fill.png").read_bytes()
@@ -131,6 +134,20 @@ class Gallery:
             return Shown(label, "", None, "not shown", f"fill.png cannot be read: {error}", oracle=oracle)
         alt = f"Fill of scene {line['scene']} by {label}"
         return Shown(label, alt, picture, notes=tuple(notes), scores=tuple(_scores(line, scores, columns)), oracle=oracle)
+
+    def _ordered(self, lines: pd.DataFrame) -> pd.DataFrame:
+        """By fit, then by place where seeds are selected, then by seed."""
+        order = [self._places.get(key, 0) for key in lines[CELL].itertuples(index=False, name=None)]
+        return lines.assign(_place=order).sort_values(["fit", "_place", "seed"], kind="stable").drop(columns="_place")
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str, int, int], int]:
+        """Each fill's place among the seeds of its row, scene and fit; empty where seeds are not selected."""
+        policy = self.results.policy
+        if policy.reducer != "selected":
+            return {}
+        placed = places(self.results.scores(), choose(self.results.columns, policy.by or None))
+        return dict(zip(placed[CELL].itertuples(index=False, name=None), placed["place"], strict=True))
 
 
 def _parts(info: SceneInfo, load: Callable[[], Scene]) -> Iterator[tuple[str, str, Source]]:

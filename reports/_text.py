@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from realbench.filtering import Step
 from realbench.records import ColumnInfo
 from realbench.results import Results
 from realbench.tables import Entry, Missing, TableColumn, TableRow
@@ -41,6 +42,20 @@ def span(entry: Entry, digits: int) -> str:
     return "" if entry.interval is None else f"[{number(entry.interval[0], digits)}, {number(entry.interval[1], digits)}]"
 
 
+def change(step: Step, digits: int) -> str:
+    """How a filtered mean differs from that of all seeds, with its interval; empty where there is no difference to tell."""
+    if step.change is None:
+        return ""
+    ends = "" if step.interval is None else f" [{_signed(step.interval[0], digits)}, {_signed(step.interval[1], digits)}]"
+    return f"Δ {_signed(step.change, digits)}{ends}"
+
+
+def _signed(value: float, digits: int) -> str:
+    """A number with its sign; what rounds to nothing has none."""
+    text = number(abs(value), digits)
+    return text if not text.strip("0.") else ("+" if value > 0 else "−") + text
+
+
 def coverage(entry: Entry, of: int) -> str:
     """Scenes with a score, and fills where these are not in the same proportion."""
     same = entry.fills == entry.asked or entry.fills * of == entry.scenes * entry.asked
@@ -63,6 +78,18 @@ def missing_text(missing: Iterable[Missing]) -> str:
 def repeats(row: TableRow) -> str:
     """How often a row was asked to fit and fill each scene."""
     return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((row.fits, "fit"), (row.seeds, "seed")))
+
+
+def own_settings(row: TableRow) -> str:
+    """The settings that were given for a row, beside its preset's."""
+    return ", ".join(str(item) for item in row.settings if not item.preset)
+
+
+def settings(row: TableRow) -> str:
+    """All settings that differ from the method's defaults, in one phrase; empty where none does."""
+    own, preset = own_settings(row), ", ".join(str(item) for item in row.settings if item.preset)
+    parts = [f"settings {own}" if own else "", f"by its preset {preset}" if preset else ""]
+    return "; ".join(filter(None, parts))
 
 
 def redactions(results: Results) -> list[tuple[str, str]]:

@@ -8,16 +8,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from realbench import __version__
+from realbench.comparison import compare
+from realbench.filtering import filtering
 from realbench.report import ReportCard
 from realbench.results import Results
-from realbench.statistics import COVERAGE_PERCENT
+from realbench.statistics import COVERAGE_PERCENT, LEAST_SCENES
 from realbench.store import write_atomic
 from realbench.tables import tables
 
 from ._gallery import Gallery
 from ._images import Images
 from ._provenance import provenance
-from ._text import BETTER, Notes, coverage, heading, missing_text, number, place, plain, redact, redactions, repeats, span
+from ._text import (
+    BETTER,
+    Notes,
+    change,
+    coverage,
+    heading,
+    missing_text,
+    number,
+    own_settings,
+    place,
+    plain,
+    redact,
+    redactions,
+    repeats,
+    settings,
+    span,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,6 +68,11 @@ class HTML:
                 provenance=provenance(results),
                 version=__version__,
                 needed=COVERAGE_PERCENT,
+                least=LEAST_SCENES,
+                policy=found.policy,
+                notes=found.notes,
+                filtering=filtering(results),
+                comparison=compare(results),
                 missing=Notes(),
                 style=style,
                 style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -77,6 +100,9 @@ def _environment(results: Results) -> Environment:
         "place": place,
         "missing": missing_text,
         "repeats": repeats,
+        "change": change,
+        "settings": settings,
+        "own_settings": own_settings,
         "better": BETTER.__getitem__,
     }
     environment.filters |= filters

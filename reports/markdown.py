@@ -7,14 +7,31 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
+from realbench.comparison import compare
+from realbench.filtering import filtering
 from realbench.report import ReportCard
 from realbench.results import Results
-from realbench.statistics import COVERAGE_PERCENT
+from realbench.statistics import COVERAGE_PERCENT, LEAST_SCENES
 from realbench.store import write_atomic
 from realbench.tables import Entry, Leaderboard, SceneEntry, SceneTable, TableColumn, TableRow, tables
 
 from ._provenance import provenance
-from ._text import BETTER, Notes, coverage, heading, missing_text, number, place, plain, redact, redactions, repeats, span
+from ._seeds import code, compared, filtered, line
+from ._text import (
+    BETTER,
+    Notes,
+    coverage,
+    heading,
+    missing_text,
+    number,
+    place,
+    plain,
+    redact,
+    redactions,
+    repeats,
+    settings,
+    span,
+)
 
 _STRUCTURE = re.compile(r"[\\`*_\[\]{}~#!$|]")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -57,10 +74,19 @@ class _Page:
         yield from ("## Scene by scene", "")
         for index, table in enumerate(self.tables.per_scene, 1):
             yield from self.scenes(index, table)
+        yield from self.sections()
         yield from _listed("Missing scores", (f"- m{index}: {text}" for index, text in enumerate(self.missing.texts, 1)))
         refused = ((scene, info.refused) for scene, info in self.results.scenes.items() if info.refused)
         yield from _listed("Refused scenes", (f"- **{self.text(scene)}**: {self.text(reason)}" for scene, reason in refused))
         yield from self.provenance()
+
+    def sections(self) -> Iterator[str]:
+        """What there is to say of filtered seeds and of a paper's numbers."""
+        seeds, paper = filtering(self.results), compare(self.results)
+        if seeds is not None:
+            yield from filtered(seeds, self.text, self.note)
+        if paper is not None:
+            yield from compared(paper, self.text, self.note)
 
     def text(self, text: str) -> str:
         """A text of the run, escaped."""
@@ -69,11 +95,11 @@ class _Page:
     def board(self, board: Leaderboard) -> Iterator[str]:
         """The comparison table."""
         titles = [f"{self.text(heading(column.info))} <sup>{index}</sup>" for index, column in enumerate(board.columns, 1)]
-        yield _line(["row", "mean rank", *titles])
-        yield _line([":--", "--:", *["--:"] * len(titles)])
+        yield line(["row", "mean rank", *titles])
+        yield line([":--", "--:", *["--:"] * len(titles)])
         for row in board.rows:
             cells = (self.entry(entry, column) for entry, column in zip(row.entries, board.columns, strict=True))
-            yield _line([self.label(row), "–" if row.mean_rank is None else f"{row.mean_rank:.2f}", *cells])
+            yield line([self.label(row), "–" if row.mean_rank is None else f"{row.mean_rank:.2f}", *cells])
         yield ""
 
     def label(self, row: TableRow) -> str:
@@ -96,22 +122,28 @@ class _Page:
 
     def explanations(self, board: Leaderboard) -> Iterator[str]:
         """What the table's numbers are, the metrics' signatures, and the rows' settings."""
+        tied = ", ".join(info.title for info in board.tied)
         yield (
-            "Mean over seeds, then fits, then scenes; in brackets its 95 % bootstrap interval over scenes; then the scenes with a score of "
-            f"those where the metric applies. A row needs scores for {COVERAGE_PERCENT} % of them to be ranked. Ranks rest on the scenes "
-            "common to all ranked rows; where these are not the row's own scenes, its mean over them stands beside the rank. Bold: the "
-            "best, oracles apart. Oracles read the ground truth and are never ranked."
+            f"Mean over seeds ({self.text(self.tables.policy)}), then fits, then scenes; in brackets its 95 % bootstrap interval over "
+            f"scenes, where there are {LEAST_SCENES} or more; then the scenes with a score of those where the metric applies. A row needs "
+            f"scores for {COVERAGE_PERCENT} % of them to be ranked. Ranks rest on the scenes common to all ranked rows; where these are "
+            "not the row's own scenes, its mean over them stands beside the rank. In the mean rank equal means share the mean of their "
+            "places"
+            + (f", and metrics under which all ranked rows tie are left out: {self.text(tied)}" if tied else "")
+            + ". Bold: the best, oracles apart. Oracles read the ground truth and are never ranked."
         )
+        yield from (f"\n- {self.text(words)}" for words in self.tables.notes)
         yield from ("", "Metrics:", "")
         for index, column in enumerate(board.columns, 1):
             what = f"{self.text(column.info.summary)} ({BETTER[column.info.direction]})"
-            yield f"{index}. {_code(column.info.signature)}: {what}. {self.scope(column)}"
+            yield f"{index}. {code(column.info.signature)}: {what}. {self.scope(column)}"
         yield from ("", "Rows:", "", *map(self.details, board.rows), "")
 
     def details(self, row: TableRow) -> str:
         """What a row is, and why it is unranked or doubtful."""
-        parts = [self.text(row.info.title), _code(row.info.fingerprint), repeats(row)]
+        parts = [self.text(row.info.title), code(row.info.fingerprint), repeats(row)]
         parts += [f"preset {self.text(row.info.preset)}"] if row.info.preset else []
+        parts += [self.text(settings(row))] if row.settings else []
         parts += [self.text(row.unranked)] if row.unranked else []
         parts += [f"**mixed devices**: {self.text(' and '.join(row.devices))}"] if len(row.devices) > 1 else []
         return f"- **{self.text(row.label)}**: {'; '.join(parts)}"
@@ -126,11 +158,11 @@ class _Page:
         """One metric scene by scene."""
         oracles = {label for label, row in self.results.rows.items() if row.oracle}
         yield from (f"### {self.text(heading(table.info))} <sup>{index}</sup>", "")
-        yield _line(["scene", *(self.text(label) for label in table.rows)])
-        yield _line([":--", *["--:"] * len(table.rows)])
+        yield line(["scene", *(self.text(label) for label in table.rows)])
+        yield line([":--", *["--:"] * len(table.rows)])
         for at, scene in enumerate(table.scenes):
             cells = (self.scene_entry(row[at], table, None if label in oracles else table.best[at]) for label, row in table.rows.items())
-            yield _line([self.text(scene), *cells])
+            yield line([self.text(scene), *cells])
         yield ""
 
     def scene_entry(self, entry: SceneEntry, table: SceneTable, best: float | None) -> str:
@@ -145,19 +177,8 @@ class _Page:
         yield from (f"- {self.text(line)}" for line in (*found.runs, *found.devices, ", ".join(found.libraries)) if line)
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _listed(title: str, lines: Iterable[str]) -> Iterator[str]:
     """A section; nothing when it is empty."""
     found = list(lines)
     if found:
         yield from (f"## {title}", "", *found, "")
-
-
-def _code(text: str) -> str:
-    """A code span, fenced by more backticks than the text has in a row."""
-    line = plain(text)
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
-    return f"{fence}{line}{fence}" if len(fence) == 1 else f"{fence} {line} {fence}"

@@ -15,7 +15,9 @@ from realbench.text import printable
 if TYPE_CHECKING:
     from realbench.bench import Summary
 
-Methods = Annotated[list[str], typer.Option("--method", "-m", metavar="NAME[:PRESET][=LABEL]", help="A row of the table; repeatable.")]
+Methods = Annotated[
+    list[str] | None, typer.Option("--method", "-m", metavar="NAME[:PRESET][=LABEL]", help="A row of the table; repeatable.")
+]
 Metrics = Annotated[
     list[str] | None, typer.Option("--metric", metavar="NAME[:key=value,…]", help="A column; default: all without weights.")
 ]
@@ -24,15 +26,16 @@ Workers = Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")]
 Threads = Annotated[int | None, typer.Option(min=1, max=256, help="CPU threads of each worker; default: cores / workers.")]
 Timeout = Annotated[float | None, typer.Option(min=0.1, metavar="S", help="Seconds any one fit, fill or metric may take.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps: for methods and metrics that run on torch.")]
+Dtype = Annotated[str, typer.Option(help="Floating-point type for methods that run on torch; auto: theirs.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
 @guarded
 def run(
-    method: Methods,
+    method: Methods = None,
     scenes: Annotated[str, typer.Option(metavar="PATH|demo", help="A suite's folder, or the embedded suite.")] = "demo",
     scene: Annotated[list[str] | None, typer.Option("--scene", metavar="ID", help="Only this scene; repeatable.")] = None,
-    seeds: Annotated[str, typer.Option(metavar="N|A-B", help="How many seeds, or which.")] = "1",
+    seeds: Annotated[str | None, typer.Option(metavar="N|A-B", help="How many seeds, or which; default: 1.")] = None,
     fits: Annotated[int, typer.Option(min=1, help="Repeats of the fit, for methods that adapt to a scene.")] = 1,
     metric: Metrics = None,
     set_: Settings = None,
@@ -42,19 +45,38 @@ def run(
     threads: Threads = None,
     timeout: Timeout = None,
     device: Device = "auto",
-    dtype: Annotated[str, typer.Option(help="Floating-point type for methods that run on torch; auto: theirs.")] = "auto",
+    dtype: Dtype = "auto",
     feather: Annotated[float | None, typer.Option(help="Blend outside the hole, in pixels for a shorter side of 512; default 4.")] = None,
     strict: Annotated[bool, typer.Option(help="Refuse scenes that come with warnings.")] = False,
     fail_fast: Annotated[bool, typer.Option(help="Stop at the first failed cell.")] = False,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="paper", help="Methods, metrics and seeds of a paper; what is given beside it goes before.")
+    ] = None,
 ) -> Exit:
     """Run methods over scenes and score their fills. Run it again to resume: what is finished is kept."""
     from realbench import bench
+    from realbench import protocol as protocols
+    from realbench.cli.following import Request, follow
     from realbench.cli.screen import Screen
 
     on = bench.Machine(runner, workers, threads, timeout, device, dtype, fail_fast)
-    options = {"scenes": scenes, "scene": scene or (), "seeds": seeds, "fits": fits, "metrics": metric, "settings": set_ or ()}
-    with Screen() as watch:
-        summary = bench.run(method, **options, out=out, feather=feather, strict=strict, on=on, watch=watch)  # type: ignore[arg-type]
+    wanted = protocols.load(protocol) if protocol else None
+    asked = Request(method, metric, seeds, scenes, scene or (), set_ or (), fits, feather, out).completed(wanted)
+    with Screen() as watch, follow(wanted, asked, watch):
+        summary = bench.run(
+            asked.methods or (),
+            scenes=scenes,
+            scene=asked.scene,
+            metrics=asked.metrics,
+            settings=asked.settings,
+            seeds=asked.seeds or "1",
+            fits=fits,
+            out=out,
+            feather=feather,
+            strict=strict,
+            on=on,
+            watch=watch,
+        )
     return close(summary)
 
 

@@ -29,14 +29,14 @@ def list_() -> Exit:
     from rich.markup import escape
 
     from realbench.cli.tables import show
-    from realbench.weights import catalogue, status
+    from realbench.weights import catalogue, described, status
 
     entries, broken = catalogue()
     lines = []
     for entry in entries:
         wanted, found = entry.weights, status(entry.weights)
-        size = f"{found.size / 1e9:.2f} GB" if found.state == "present" else wanted.size
-        where = f"{found.origin} {found.path}" if found.path else f"{wanted.id} @ {wanted.revision[:12]}"
+        size = _size(found.size) if found.state == "present" else wanted.size
+        where = f"{found.origin} {found.path}" if found.path else described(wanted)
         commit = found.commit[:12] or ("not recorded" if found.state == "present" else "")
         licence = f"{wanted.licence}{' (gated)' if wanted.gated else ''}"
         note = f": {found.note}" if found.note else ""
@@ -53,6 +53,10 @@ def list_() -> Exit:
     return Exit.DONE
 
 
+def _size(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 @app.command()
 @guarded
 def pull(
@@ -66,7 +70,7 @@ def pull(
     for wanted in weights.named(names):
         before = weights.status(wanted).state
         if before != "present":
-            typer.echo(f"{wanted.name}: getting {wanted.id} @ {wanted.revision[:12]}{f', {wanted.size}' if wanted.size else ''}", err=True)
+            typer.echo(f"{wanted.name}: getting {weights.described(wanted)}{f', {wanted.size}' if wanted.size else ''}", err=True)
         try:
             found = weights.pull(wanted)
         except WeightsMissing as error:

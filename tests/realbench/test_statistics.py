@@ -48,9 +48,10 @@ def test_infinite_values_in_the_nest() -> None:
     assert nested_mean(lines(("a", 0, 0, INF), ("a", 0, 1, INF), ("b", 0, 0, INF))) == INF
     assert nested_mean(lines(("a", 0, 0, INF), ("a", 0, 1, 3), ("b", 0, 0, 2))) == INF
     assert nested_mean(lines(("a", 0, 0, INF), ("a", 0, 1, -INF), ("b", 0, 0, 2))) is None
+    assert nested_mean(lines(("a", 0, 0, INF), ("a", 0, 1, -INF), ("a", 1, 0, 2), ("b", 0, 0, 2))) is None
 
 
-@pytest.mark.parametrize("values", [[], [3.0], [INF], [INF, -INF, 1]])
+@pytest.mark.parametrize("values", [[], [3.0], [INF], [INF, -INF, 1, 2]])
 def test_no_interval_is_made_up(values: list[float]) -> None:
     assert interval(values) is None
 
@@ -63,9 +64,14 @@ def test_interval_agrees_with_scipy() -> None:
     assert interval(values) == pytest.approx((other.low, other.high), abs=0.06)
 
 
-def test_interval_of_two_scenes_by_hand() -> None:
-    # Resampled means are 0, 1 or 2 with probability 1/4, 1/2, 1/4: both ends lie in the outer quarters.
-    assert interval([0, 2]) == (0, 2)
+@pytest.mark.parametrize(("count", "given"), [(1, False), (2, False), (3, False), (4, True)])
+def test_fewer_than_four_scenes_have_no_interval(count: int, given: bool) -> None:
+    assert (interval(map(float, range(count))) is not None) is given
+
+
+def test_interval_of_four_scenes_by_hand() -> None:
+    # Means of resamples of 0, 0, 0, 4 are 0, 1, 2, 3, 4 with 81, 108, 54, 12, 1 of 256: 2.5 % lies in the 0s, 97.5 % in the 3s.
+    assert interval([0, 0, 0, 4]) == (0, 3)
 
 
 def test_interval_of_many_scenes_is_made_in_blocks() -> None:
@@ -75,13 +81,12 @@ def test_interval_of_many_scenes_is_made_in_blocks() -> None:
 
 
 def test_intervals_with_infinite_values() -> None:
-    assert interval([INF, INF, INF]) == (INF, INF)
-    # One of three: a resample misses it with probability (2/3)³ = 0.30, so only the upper end is infinite.
-    low, high = interval([INF, 1.0, 2.0]) or (0, 0)
-    assert (low, high) == (1.0, INF)
+    assert interval([INF, INF, INF, INF]) == (INF, INF)
+    # One of four: a resample misses it with probability (3/4)⁴ = 0.32, so only the upper end is infinite.
+    assert interval([INF, 1.0, 1.0, 1.0]) == (1.0, INF)
 
 
-@given(st.lists(st.one_of(FINITE, st.just(INF)), min_size=2, max_size=12))
+@given(st.lists(st.one_of(FINITE, st.just(INF)), min_size=4, max_size=12))
 def test_an_interval_is_repeatable_and_lies_within_the_values(values: list[float]) -> None:
     found = interval(values)
     assert found is not None and found == interval(values)
@@ -109,6 +114,19 @@ def test_ranks_rest_on_common_scenes() -> None:
 def test_direction_and_ties(direction: str, ranks: dict[str, int]) -> None:
     rows = {"x": {"a": 1.0}, "y": {"a": 2.0}, "z": {"a": 2.0}, "w": {"a": 0.0}}
     assert dict(rank(rows, direction).ranks) == ranks  # type: ignore[arg-type]
+
+
+def test_equal_means_share_the_mean_of_their_places() -> None:
+    rows = {"x": {"a": 1.0}, "y": {"a": 2.0}, "z": {"a": 2.0}, "w": {"a": 0.0}}
+    assert dict(rank(rows, "higher").places) == {"y": 1.5, "z": 1.5, "x": 3, "w": 4}
+    three = {"x": {"a": 5.0}, "y": {"a": 5.0}, "z": {"a": 5.0}, "w": {"a": 9.0}}
+    assert dict(rank(three, "lower").places) == {"x": 2, "y": 2, "z": 2, "w": 4}
+
+
+def test_a_metric_under_which_all_rows_tie_gives_no_places() -> None:
+    found = rank({"x": {"a": INF}, "y": {"a": INF}}, "higher")
+    assert dict(found.ranks) == {"x": 1, "y": 1} and dict(found.places) == {}
+    assert dict(rank({"x": {"a": 4.0}}, "higher").places) == {"x": 1}
 
 
 def test_infinity_ranks_first_and_ties() -> None:

@@ -131,6 +131,28 @@ def test_a_record_that_says_ok_without_a_value_counts_as_failed(made: Made) -> N
     assert found.mean is None and [item.state for item in found.missing] == ["failed"]
 
 
+def test_mean_ranks_share_tied_places_and_leave_out_full_ties(made: Made) -> None:
+    made.column("third|v:1", region="full")
+    for label, psnr, third in (("x", 3.0, 1.0), ("y", 3.0, 2.0), ("z", 1.0, 3.0)):
+        made.row(label)
+        made.scores(label, dict.fromkeys("abcde", psnr))
+        made.scores(label, dict.fromkeys([*"abcde", "none"], 0.5), DRIFT)
+        made.scores(label, dict.fromkeys([*"abcde", "none"], third), "third|v:1")
+    board = leaderboard(load_run(made.write()))
+    # PSNR: x and y tie for places 1 and 2; drift: all tie; third: z, y, x.
+    assert {row.label: row.mean_rank for row in board.rows} == {"y": 1.75, "z": 2, "x": 2.25}
+    assert [info.metric for info in board.tied] == ["drift"]
+    assert [entry(board, label, 1).rank for label in "xyz"] == [1, 1, 1]
+
+
+def test_where_every_metric_ties_there_is_no_mean_rank(made: Made) -> None:
+    for label in "xy":
+        made.row(label)
+        made.scores(label, dict.fromkeys("abcde", 3.0))
+    board = leaderboard(load_run(made.write()))
+    assert [(row.mean_rank, row.unranked) for row in board.rows] == [(None, ""), (None, "")]
+
+
 def test_one_scene_has_no_interval(made: Made) -> None:
     made.row("row", scenes=["a"], seeds=[0, 1])
     made.score("row", "a", 8)
