@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ class Config:
 
     range: int = 255
     """Peak value, in levels."""
+    size: Literal["target"] = "target"
+    """The evaluation size: nothing is resized."""
 
     def __post_init__(self) -> None:
         if self.range <= 0:

@@ -34,6 +34,8 @@ class Config:
     """The map of each of R, G, B counts alike."""
     range: int = 255
     """Data range, in levels."""
+    size: Literal["target"] = "target"
+    """The evaluation size: nothing is resized."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sigma) and self.sigma > 0 and self.range > 0):

@@ -63,9 +63,8 @@ def compare(results: Results) -> Comparison | None:
 
 def _runs(results: Results, wanted: Protocol) -> tuple[Followed, ...]:
     found = []
-    for name, folder, manifest in results.runs:
+    for name, _, manifest in results.runs:
         asked = protocol.asked_by(manifest)
-        record = protocol.recall(folder.root)
-        recorded = record is not None and record.protocol == wanted.name
+        recorded = manifest.protocol is not None and manifest.protocol.protocol == wanted.name
         found.append(Followed(name, recorded, protocol.choices(wanted, asked), protocol.departures(wanted, asked)))
     return tuple(found)

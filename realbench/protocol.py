@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-from pydantic import Field, ValidationError
 
 from realbench import registry
 from realbench.composite import FEATHER, Feather
 from realbench.errors import RealbenchError, UsageError
 from realbench.plan import Column, Row, parse_seeds, plan_columns, plan_rows
-from realbench.records import Manifest, Record
+from realbench.records import Adopted, Manifest
 from realbench.settings import shown
-from realbench.store import write_atomic
-
-FILE = "protocol.json"
 
 
 @dataclass(frozen=True)
@@ -164,37 +157,16 @@ def explain(protocol: Protocol, found: Asked) -> Iterator[str]:
     yield from (f"  departs: {text}" for text in departures(protocol, found) or ["in nothing"])
 
 
-class Adopted(Record):
-    """A run's protocol.json: the protocol it followed."""
-
-    protocol: str
-    source: str
-    stated: dict[str, str]
-    """What the paper says, by subject."""
-    left_open: dict[str, str]
-    """What it does not say, each with the choice made."""
-    departures: list[str] = Field(default_factory=list)
-    """How the run differs, over all commands that worked on it."""
-
-
-def remember(protocol: Protocol, folder: Path, manifest: Manifest) -> None:
-    """Record in a run folder which protocol it follows, what was chosen and how it departs."""
+def adopt(protocol: Protocol, manifest: Manifest) -> Adopted:
+    """What run.json records: which protocol the run follows, what was chosen and how it departs."""
     found = asked_by(manifest)
-    record = Adopted(
+    return Adopted(
         protocol=protocol.name,
         source=protocol.source,
         stated=dict(protocol.stated),
         left_open=choices(protocol, found),
         departures=departures(protocol, found),
     )
-    write_atomic({folder / FILE: record.model_dump_json(indent=1).encode()})
-
-
-def recall(folder: Path) -> Adopted | None:
-    """Which protocol a run folder was made with; None where none is recorded."""
-    with suppress(OSError, ValidationError):
-        return Adopted.model_validate_json((folder / FILE).read_bytes())
-    return None
 
 
 def _rows(protocol: Protocol, found: Asked) -> Iterator[str]:

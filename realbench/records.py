@@ -211,6 +211,21 @@ class Invocation(BaseModel):
     version: str
 
 
+class Adopted(BaseModel):
+    """The protocol a run follows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    protocol: str
+    source: str
+    stated: dict[str, str]
+    """What the paper says, by subject."""
+    left_open: dict[str, str]
+    """What it does not say, each with the choice made."""
+    departures: list[str] = Field(default_factory=list)
+    """How the run differs, over all commands that worked on it."""
+
+
 class Manifest(Record):
     """run.json: what this run folder was asked to hold."""
 
@@ -224,3 +239,5 @@ class Manifest(Record):
     columns: dict[ColumnKey, ColumnInfo] = Field(default_factory=dict)
     """By signature hash."""
     invocations: list[Invocation] = Field(default_factory=list)
+    protocol: Adopted | None = None
+    """None for a run that was made without `--protocol`."""

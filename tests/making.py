@@ -16,7 +16,7 @@ from realbench.store import Cell, RunFolder
 from realbench.suite import open_suite
 from realbench.survey import describe
 
-PSNR = "psnr|region:hole|image:composite|feather:4/512|range:255|v:1"
+PSNR = "psnr|region:hole|image:composite|feather:4/512|range:255|size:target|v:1"
 DRIFT = "drift|region:known|image:raw|v:1"
 
 

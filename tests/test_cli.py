@@ -148,7 +148,7 @@ def test_cards_are_shown(tmp_path: Path) -> None:
     metrics = realbench("metrics", cwd=tmp_path).stdout
     for name in ("psnr", "ssim", "psnr-full", "ssim-full", "psnr-known", "drift", "seam", "matches"):
         assert re.search(rf"^{name} ", metrics, re.MULTILINE)
-    assert "psnr|region:hole|image:composite|feather:4/512|range:255|v:1" in realbench("metrics", "psnr", cwd=tmp_path).stdout
+    assert "psnr|region:hole|image:composite|feather:4/512|range:255|size:target|v:1" in realbench("metrics", "psnr", cwd=tmp_path).stdout
     assert realbench("--version", cwd=tmp_path).stdout.startswith("realbench 0.")
 
 

@@ -29,7 +29,7 @@ def test_what_is_given_beside_a_protocol_goes_before_it(suite: Path, tmp_path: P
     said = done.stderr
     assert "protocol paper: Tang et al., RealFill, arXiv 2309.16668v2" in said
     assert "stated: seeds: 64 samples a scene" in said
-    assert "left open: PSNR: peak and normalisation: psnr|region:hole|image:composite|feather:4/512|range:255|v:1" in said
+    assert "left open: PSNR: peak and normalisation: psnr|region:hole|image:composite|feather:4/512|range:255|size:target|v:1" in said
     for departure in (
         "methods: realfill:paper is not among the rows",
         "methods: not of the protocol: good",
@@ -37,7 +37,7 @@ def test_what_is_given_beside_a_protocol_goes_before_it(suite: Path, tmp_path: P
         "scenes: 3 instead of the 33 of RealBench",
     ):
         assert f"departs: {departure}" in said
-    record = json.loads((tmp_path / "runs" / "suite" / "protocol.json").read_text())
+    record = json.loads((tmp_path / "runs" / "suite" / "run.json").read_text())["protocol"]
     assert record["protocol"] == "paper" and "methods: not of the protocol: good" in record["departures"]
     assert record["left_open"]["evaluation size"].startswith("the target's own")
 
@@ -96,4 +96,4 @@ def test_a_run_that_is_refused_records_no_protocol(suite: Path, tmp_path: Path) 
     assert realbench(*words, cwd=tmp_path).returncode == 0
     done = realbench(*words, "--protocol", "paper", "--feather", "9", cwd=tmp_path)
     assert done.returncode == 2 and "give another --out" in done.stderr
-    assert not (tmp_path / "mine" / "protocol.json").exists()
+    assert json.loads((tmp_path / "mine" / "run.json").read_text())["protocol"] is None

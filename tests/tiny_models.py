@@ -11,23 +11,44 @@ import torch
 WIDTH = 32
 
 
-def stable_diffusion(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0, channels: int = 9) -> Path:
-    """The folder of a StableDiffusionInpaintPipeline as Stable Diffusion 2's, for images of 64 px; 9 channels make it an inpainting one."""
+def stable_diffusion(
+    folder: Path,
+    *,
+    prediction_type: str = "epsilon",
+    seed: int = 0,
+    latents: int = 4,
+    channels: int = 0,
+    autoencoder: str = "AutoencoderKL",
+) -> Path:
+    """The folder of a StableDiffusionInpaintPipeline as Stable Diffusion 2's, for images of 64 px.
+
+    Its U-Net takes 2 · latents + 1 channels if none are named, as an inpainting one does. The VAE is one of three classes.
+    """
     from diffusers import StableDiffusionInpaintPipeline
 
     torch.manual_seed(seed)
     pipeline = StableDiffusionInpaintPipeline(
-        vae=vae(),
+        vae=AUTOENCODERS[autoencoder](latent_channels=latents),
         text_encoder=clip_text(),
         tokenizer=clip_tokenizer(),
-        unet=unet(channels),
+        unet=unet(channels or 2 * latents + 1, out_channels=latents),
         scheduler=ddim(prediction_type),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder)
+    _as_published(folder)
     return folder
+
+
+def _as_published(folder: Path) -> None:
+    """AutoencoderDC's configuration without the key that a pipeline's constructor needed to be saved."""
+    path = folder / "vae" / "config.json"
+    config = json.loads(path.read_text())
+    if config["_class_name"] == "AutoencoderDC":
+        del config["block_out_channels"]
+        path.write_text(json.dumps(config))
 
 
 def stable_diffusion_xl(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0) -> Path:
@@ -69,6 +90,25 @@ def vae(**changes: Any) -> Any:
         "sample_size": 64,
     }
     return AutoencoderKL(**(standard | changes))
+
+
+def tiny_vae(**changes: Any) -> Any:
+    """An AutoencoderTiny that shrinks images by 8; its answer is no distribution."""
+    from diffusers import AutoencoderTiny
+
+    return AutoencoderTiny(**({f"{part}_block_out_channels": (8, 8, 8, 8) for part in ("encoder", "decoder")} | changes))
+
+
+def deep_vae(**changes: Any) -> Any:
+    """An AutoencoderDC that shrinks images by 8; its configuration has other names than pipelines read."""
+    from diffusers import AutoencoderDC
+
+    standard: dict[str, Any] = {f"{part}_block_out_channels": (8, 16, 16, 16) for part in ("encoder", "decoder")}
+    standard |= {f"{part}_layers_per_block": (1, 1, 1, 1) for part in ("encoder", "decoder")}
+    standard |= {f"{part}_qkv_multiscales": ((), (), (), ()) for part in ("encoder", "decoder")}
+    vae = AutoencoderDC(**(standard | {"scaling_factor": 0.7} | changes))
+    vae.register_to_config(block_out_channels=vae.config.encoder_block_out_channels)  # for the constructor of the pipeline that saves it
+    return vae
 
 
 def unet(channels: int, **changes: Any) -> Any:
@@ -145,7 +185,10 @@ def _byte_symbols() -> list[str]:
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
-def paint_by_example(folder: Path, *, seed: int = 0) -> Path:
+AUTOENCODERS = {"AutoencoderKL": vae, "AutoencoderTiny": tiny_vae, "AutoencoderDC": deep_vae}
+
+
+def paint_by_example(folder: Path, *, seed: int = 0, latents: int = 4, autoencoder: str = "AutoencoderKL") -> Path:
     """The folder of a PaintByExamplePipeline, for images of 64 px: the U-Net listens to one CLIP embedding of an image."""
     from diffusers import PaintByExamplePipeline
     from diffusers.pipelines.deprecated.paint_by_example.image_encoder import PaintByExampleImageEncoder
@@ -162,14 +205,15 @@ def paint_by_example(folder: Path, *, seed: int = 0) -> Path:
         patch_size=8,
     )
     pipeline = PaintByExamplePipeline(
-        vae=vae(),
+        vae=AUTOENCODERS[autoencoder](latent_channels=latents),
         image_encoder=PaintByExampleImageEncoder(config, proj_size=WIDTH).eval(),
-        unet=unet(9, attention_head_dim=8, use_linear_projection=False),
+        unet=unet(2 * latents + 1, out_channels=latents, attention_head_dim=8, use_linear_projection=False),
         scheduler=ddim(),
         safety_checker=None,
         feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32),
     )
     pipeline.save_pretrained(folder)
+    _as_published(folder)
     index = json.loads((folder / "model_index.json").read_text())
     index["image_encoder"] = ["paint_by_example", "PaintByExampleImageEncoder"]  # as on the hub; this diffusers writes another place
     (folder / "model_index.json").write_text(json.dumps(index))

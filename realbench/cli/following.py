@@ -62,7 +62,9 @@ def follow(protocol: Protocol | None, request: Request, watch: Watcher) -> Itera
     finally:
         after = _manifest(folder)
         if after is not None and len(after.invocations) > (len(before.invocations) if before else 0):
-            protocols.remember(protocol, folder.root, after)
+            after.protocol = protocols.adopt(protocol, after)
+            with folder.lock():
+                folder.write_manifest(after)
 
 
 def _asked(request: Request, before: Manifest | None, scenes: int) -> Asked:

@@ -12,6 +12,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from realbench.errors import RealbenchError, Unsupported, UsageError
+from realbench.methods._diffusion import conditions, sampling
+from realbench.methods._diffusion.frame import Frame
 from realbench.methods._diffusion.references import one
 from realbench.methods.paint_by_example import PaintByExample
 from tests import tiny_models
@@ -62,18 +64,41 @@ def test_only_the_reference_that_leads_is_looked_at(method) -> None:
     assert [bool((paint(painter, each) != image).any()) for each in changed] == [False, True, False]
 
 
-def test_the_pipeline_sees_the_blanked_target_and_whole_references(method, monkeypatch) -> None:
-    calls = []
-    painter, task = method(), scene(3).task()
+def test_the_model_sees_the_blanked_target_and_whole_references(method, monkeypatch) -> None:
+    told, shown = [], []
+    sample, of_examples = sampling.sample, conditions.of_examples
+    monkeypatch.setattr(sampling, "sample", lambda *given: (told.append(given), sample(*given))[1])
+    monkeypatch.setattr(
+        conditions, "of_examples", lambda pipeline, images, **named: (shown.extend(images), of_examples(pipeline, images, **named))[1]
+    )
+    task = scene(3).task()
+    fills(method(), reveal(task), (0, 1))
+    ((_, condition, image, mask, seeds, course, _),) = told
+    exact = Frame.fit(task.size, 64, 16).mask_in(task.mask)
+    assert exact.any() and mask[exact].all() and (image[exact] == 127).all()
+    assert seeds == (0, 1) and course == sampling.Course(3, 5.0) and len(condition.states) == 4
+    assert [np.asarray(each).tolist() for each in shown] == [task.references[one(seed, 3, 0)].tolist() for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(("left", "right"), [(35, 36), (33, 39)])
+def test_a_hole_narrower_than_a_latent_cell_is_seen_as_one(left, right, method) -> None:
+    painter, task = method(size=64), scene(1, (64, 64)).task()
     paint(painter, task)
-    kind = type(painter._loaded[1])
-    real = kind.__call__
-    monkeypatch.setattr(kind, "__call__", lambda self, **named: (calls.append(named), real(self, **named))[1])
-    fills(painter, reveal(task), (0, 1))
-    (call,) = calls
-    image, mask = np.asarray(call["image"][1]), np.asarray(call["mask_image"][1]) > 0
-    assert mask.any() and (image[mask] == 127).all() and call["guidance_scale"] == 5.0
-    assert [np.asarray(shown).tolist() for shown in call["example_image"]] == [task.references[one(seed, 3, 0)].tolist() for seed in (0, 1)]
+    seen = []
+    painter._loaded[1].unet.register_forward_pre_hook(lambda module, inputs: seen.append(1 - inputs[0][0, 8]))
+    mask = np.zeros((64, 64), bool)
+    mask[10:20, left:right] = True
+    paint(painter, replace(task, mask=mask))
+    assert seen[0].nonzero().tolist() == [[1, 4], [2, 4]]
+
+
+@pytest.mark.parametrize("autoencoder", tiny_models.AUTOENCODERS)
+def test_any_number_of_channels_and_any_vae(autoencoder, tmp_path, method) -> None:
+    folder = tiny_models.paint_by_example(tmp_path / "sixteen", latents=16, autoencoder=autoencoder)
+    task = scene(3).task()
+    several = fills(method(backbone=folder), task, (4, 0))
+    again = method(backbone=folder, memory="low")
+    assert all(close(fill.image, paint(again, task, fill.seed)) for fill in several)
 
 
 @pytest.mark.parametrize("size", [(31, 97), (130, 130)])
@@ -130,6 +155,11 @@ def test_other_models_are_refused(tmp_path, method) -> None:
     (other / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(RealbenchError, match="in the place of its scheduler"):
         paint(method(backbone=other), scene(1).task())
+    wrong = tiny_models.paint_by_example(tmp_path / "wrong")
+    index = json.loads((wrong / "model_index.json").read_text())
+    (wrong / "model_index.json").write_text(json.dumps(index | {"vae": ["os", "system"]}))
+    with pytest.raises(RealbenchError, match="does not load"):
+        paint(method(backbone=wrong), scene(1).task())
 
 
 def test_a_reference_the_scene_lacks_is_unsupported(folder, method) -> None:

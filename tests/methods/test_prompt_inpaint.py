@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from realbench import bench, plan
 from realbench.errors import RealbenchError, UsageError, WeightsMissing
+from realbench.methods._diffusion import sampling
 from realbench.methods._diffusion.flux_controlnet import condition, load_controlnet
 from realbench.methods.prompt_inpaint import PRESETS, PromptInpaint
 from realbench.results import load_run
@@ -102,26 +103,46 @@ def test_the_scene_s_own_prompt_comes_before_the_settings_prompt(method, monkeyp
         ("prompt of the settings: a house",),
         ("prompt of the scene: a tower",),
     ]
-    assert said == [["a photo"], ["a tower"], ["a house"], ["a tower"]]
+    assert said == ["a photo", "a tower", "a house", "a tower"]
 
 
 def test_pipelines_get_what_the_presets_say(method, monkeypatch) -> None:
-    calls = []
-    for name in ("StableDiffusionInpaintPipeline", "FluxFillPipeline", "FluxControlNetPipeline"):
+    calls, courses = [], []
+    real_sample = sampling.sample
+    monkeypatch.setattr(sampling, "sample", lambda *given: (courses.append(given), real_sample(*given))[1])
+    for name in ("FluxFillPipeline", "FluxControlNetPipeline"):
         kind = getattr(diffusers, name)
         real = kind.__call__
         monkeypatch.setattr(kind, "__call__", lambda self, real=real, **named: (calls.append(named), real(self, **named))[1])
     for kind in ("sd2", "flux-fill", "flux-controlnet-alpha", "flux-controlnet-beta"):
         fills(method(kind), scene(1).task(), (0, 1))
     assert [(call["guidance_scale"], call.get("strength"), call.get("true_cfg_scale")) for call in calls] == [
-        (7.5, 0.9999, None),
         (30.0, 1.0, None),
         (3.5, None, 3.5),
         (3.5, None, 1.0),
     ]
     assert all(len(call["generator"]) == len(call.get("image", call.get("control_image"))) == 2 for call in calls)
-    masked = np.asarray(calls[0]["image"][0])[np.asarray(calls[0]["mask_image"][0]) > 0]
-    assert len(masked) and (masked == 127).all()
+    ((_, condition, image, mask, seeds, course, _),) = courses
+    assert course == sampling.Course(3, 7.5, 0.9999) and seeds == (0, 1) and len(condition.states) == 4
+    assert (image[mask] == 127).mean() > 0.5 and mask.reshape(len(mask) // 8, 8, -1, 8).all((1, 3)).sum() * 64 == mask.sum()
+
+
+@pytest.mark.parametrize("kind", ["sd2", "sdxl", "flux-controlnet-alpha"])
+def test_a_hole_narrower_than_a_latent_cell_is_seen_as_one(kind, method) -> None:
+    """A model that is shown one pixel a cell would take the blank of the hole for known content."""
+    painter, task = method(kind, size=64), scene(1, (64, 64)).task()
+    paint(painter, task)
+    pipeline, shown = painter._loaded[1], []
+    if kind.startswith("flux"):
+        pipeline.controlnet.register_forward_pre_hook(lambda module, inputs, named: shown.append(1 - module.known), with_kwargs=True)
+    else:
+        pipeline.unet.register_forward_pre_hook(lambda module, inputs: shown.append(inputs[0][:, 4]))
+    for left, right in ((35, 36), (33, 39), (32, 41)):
+        mask = np.zeros((64, 64), bool)
+        mask[10:20, left:right] = True
+        shown.clear()
+        paint(painter, replace(task, mask=mask))
+        assert int(shown[0][0].sum()) == 2 * ((right - 1) // 8 - left // 8 + 1)
 
 
 def test_presets_name_weights_of_the_card() -> None:

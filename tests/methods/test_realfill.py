@@ -13,12 +13,15 @@ import pytest
 import torch
 
 from realbench import bench, registry
-from realbench.errors import RealbenchError, Unsupported, WeightsMissing
+from realbench.errors import RealbenchError, WeightsMissing
 from realbench.method import Context, Fill
-from realbench.methods._realfill import fitting
+from realbench.methods._realfill import filling, fitting, model
 from realbench.methods._realfill.holdout import HeldOut
 from realbench.methods._realfill.model import Model
+from realbench.methods._realfill.settings import PRESETS
+from realbench.methods._realfill.sources import ALONE
 from realbench.methods._realfill.train import Trainer
+from realbench.methods._realfill.turns import Turn
 from realbench.methods.realfill import RealFill
 from realbench.results import load_run
 from realbench.scene import Task
@@ -41,18 +44,11 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "v": tiny_models.stable_diffusion(folder / "v", prediction_type="v_prediction"),
         "xl": tiny_models.stable_diffusion_xl(folder / "xl"),
         "plain": tiny_models.stable_diffusion(folder / "plain", channels=4),
-        "taesd": with_tiny_autoencoder(folder / "taesd"),
+        "taesd": tiny_models.stable_diffusion(folder / "taesd", autoencoder="AutoencoderTiny"),
+        "16": tiny_models.stable_diffusion(folder / "16", latents=16),
+        "16 tiny": tiny_models.stable_diffusion(folder / "16 tiny", latents=16, autoencoder="AutoencoderTiny"),
+        "16 deep": tiny_models.stable_diffusion(folder / "16 deep", latents=16, autoencoder="AutoencoderDC"),
     }
-
-
-def with_tiny_autoencoder(folder: Path) -> Path:
-    """A backbone whose VAE gives latents instead of a distribution."""
-    from diffusers import AutoencoderTiny, StableDiffusionInpaintPipeline
-
-    small = {f"{part}_block_out_channels": (8, 8, 8, 8) for part in ("encoder", "decoder")}
-    pipeline = StableDiffusionInpaintPipeline.from_pretrained(tiny_models.stable_diffusion(folder), vae=AutoencoderTiny(**small))
-    pipeline.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -126,19 +122,79 @@ def test_only_the_lora_trains_and_the_base_stays_as_it_was(
 
 def test_each_part_learns_at_its_own_rate(make: Make, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[list[float]] = []
-    step = Trainer._step
+    made = Trainer._optimizer
 
-    def watched(self: Trainer, source: Any) -> None:
-        step(self, source)
-        rates.append([group["lr"] for group in self.optimizer.param_groups])
-        names = [
-            {id(value): name for name, value in self.parameters.items()}[id(group["params"][0])] for group in self.optimizer.param_groups
-        ]
+    def watched(self: Trainer) -> torch.optim.Optimizer:
+        optimizer = made(self)
+        names = [{id(value): name for name, value in self.parameters.items()}[id(group["params"][0])] for group in optimizer.param_groups]
         assert [name.partition(".")[0] for name in names] == ["unet", "text_encoder"]
+        assert isinstance(optimizer, torch.optim.AdamW)
+        assert {(group["weight_decay"], group["betas"]) for group in optimizer.param_groups} == {(0.01, (0.9, 0.999))}
+        optimizer.register_step_pre_hook(lambda *_: rates.append([group["lr"] for group in optimizer.param_groups]))
+        return optimizer
 
-    monkeypatch.setattr(Trainer, "_step", watched)
+    monkeypatch.setattr(Trainer, "_optimizer", watched)
     fitted(make(unet_lr=1e-2, text_lr=1e-3, warmup=1, steps=3, schedule="linear"), context)
     assert np.allclose(rates, np.outer([0.5, 1, 0.5], [1e-2, 1e-3]))
+
+
+def test_every_step_has_its_own_random_numbers(make: Make, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise, noise levels, prompts and layers that are off; and another fit has others."""
+    seen: list[tuple[torch.Tensor, torch.Tensor, list[bool]]] = []
+    loss_of = Trainer._loss_of
+
+    def watched(self: Trainer, batch: Any, turn: Turn, *rest: Any) -> torch.Tensor:
+        seen.append((turn.noise, turn.times, self.dropout.off()))
+        drawn = Turn.draw(self.settings, self.seed, self.at.step, 1000, turn.noise.shape[1:], "cpu")
+        assert torch.equal(turn.noise, drawn.noise) and torch.equal(turn.times, drawn.times) and torch.equal(turn.rows, drawn.rows)
+        return loss_of(self, batch, turn, *rest)
+
+    monkeypatch.setattr(Trainer, "_loss_of", watched)
+    for seed in (0, 1):
+        fitted(make(dropout_lora=0.5), context, seed=seed)
+    assert len(seen) == 6
+    for index, (noise, times, off) in enumerate(seen):
+        for other in seen[:index]:
+            assert not torch.equal(noise, other[0]) and not torch.equal(times, other[1]) and off != other[2]
+
+
+@pytest.mark.parametrize("memory", ["auto", "low"])
+def test_memory_low_spares_memory_in_four_ways(memory: str, make: Make, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    checkpointing: list[bool] = []
+    answer = Model.answer
+
+    def watched(self: Model, noisy: torch.Tensor, *rest: Any) -> torch.Tensor:
+        sizes.append(len(noisy))
+        checkpointing.append(self.pipeline.unet.is_gradient_checkpointing)
+        return answer(self, noisy, *rest)
+
+    monkeypatch.setattr(Model, "answer", watched)
+    monkeypatch.setattr(model, "dtype_for", lambda device, asked: {"": torch.bfloat16}.get(asked, torch.float32))
+    method = make(steps=1, memory=memory)
+    fitted(method, context)
+    low = memory == "low"
+    assert method._model is not None and sizes == ([1, 1, 1] if low else [3]) and set(checkpointing) == {low}
+    assert method._model.pipeline.vae.use_slicing == low and method._model.dtype == (torch.bfloat16 if low else torch.float32)
+    assert not method._model.pipeline.unet.is_gradient_checkpointing
+
+
+def test_no_layer_is_off_where_text_is_kept_or_the_patch_is_judged(make: Make, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    off: dict[str, list[bool]] = {"kept": [], "look": []}
+    kept, look = Trainer._kept_text, HeldOut.loss
+    trainers: list[Trainer] = []
+
+    def text(self: Model) -> Any:
+        if not torch.is_grad_enabled() and trainers:
+            off["kept"].append(any(trainers[-1].dropout.off()))
+        return ask(self)
+
+    ask = Model.text
+    monkeypatch.setattr(Model, "text", text)
+    monkeypatch.setattr(Trainer, "_kept_text", lambda self, step: (trainers.append(self), kept(self, step))[1])
+    monkeypatch.setattr(HeldOut, "loss", lambda self, text: (off["look"].append(any(trainers[-1].dropout.off())), look(self, text))[1])
+    fitted(make(steps=6, dropout_lora=0.9, text_every=3, stop_every=2, stop_patience=9), context)
+    assert off == {"kept": [False] * 5, "look": [False] * 3}
 
 
 def test_both_parts_learn(make: Make, context: Context) -> None:
@@ -278,10 +334,38 @@ def test_progress_tells_loss_and_speed(make: Make, context: Context) -> None:
     method, watched = make(), replace(context, progress=lambda *args: said.append(args))
     fitted(method, watched)
     assert said[0][:2] == (0, 3) and said[-1][:2] == (3, 3)
-    assert re.fullmatch(r"loss \d+\.\d{4}, [\d.e+]+ steps/s", said[-1][2])
+    assert re.fullmatch(r"loss \d+\.\d{4}, [\d.e+]+ steps/s, 0 s left", said[-1][2])
     said.clear()
     filled(method, watched, (0, 1))
     assert [done / total for done, total, _ in said] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+
+
+def test_a_diverged_fit_ends_at_once_and_leaves_no_checkpoint_of_it(make: Make, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault that does not come again does not stand in the way of the next run."""
+    expected = fitted(make(steps=12), replace(context, work=context.work / "other"))
+    step, steps = Trainer._step, [0]
+
+    def poisoned(self: Trainer, source: Any) -> None:
+        step(self, source)
+        steps[0] += 1
+        if steps[0] == 5:
+            with torch.no_grad():
+                next(iter(self.parameters.values())).fill_(torch.nan)
+
+    monkeypatch.setattr(Trainer, "_step", poisoned)
+    with pytest.raises(RealbenchError, match=r"training diverged before step [56]"):  # seen at a report or before the next checkpoint
+        fitted(make(steps=12, checkpoint_every=3), context)
+    stopped = steps[0]
+    assert fitted(make(steps=12, checkpoint_every=3), context) == expected and steps[0] == stopped + 9
+
+
+def test_what_only_filling_reads_does_not_part_a_fit_from_its_checkpoint(make: Make, context: Context) -> None:
+    model = make()._loaded(context)
+    paths = []
+    for changes in ({}, {"guidance": 2.0, "sampler": "ddim", "inference_steps": 7, "fill_batch": 2}, {"rank": 3}):
+        model.settings = replace(model.settings, **changes)
+        paths.append(fitting._path(model, scene(), 0, context, None))
+    assert paths[0] == paths[1] != paths[2]
 
 
 def test_a_broken_checkpoint_is_said_and_left(make: Make, context: Context) -> None:
@@ -295,6 +379,38 @@ def test_a_broken_checkpoint_is_said_and_left(make: Make, context: Context) -> N
 
 
 # Memory
+
+
+def test_memory_low_fills_the_same(make: Make, context: Context) -> None:
+    """At a working size beyond the VAE's sample size, too, above which diffusers' tiles would show."""
+    usual, low = make(size=96), make(size=96, memory="low", precision="float32")
+    fitted(usual, context)
+    low._fitted = usual._fitted
+    images = [filled(method, context)[0].image.astype(int) for method in (usual, low)]
+    assert (np.abs(images[0] - images[1]).max(-1) <= 2).mean() >= 0.99
+
+
+def test_the_background_is_given_up_where_memory_does_not_suffice(make: Make, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding beside a step runs out of memory; alone it does not, and gives the same."""
+    import threading
+
+    settings: dict[str, Any] = {"pool": 4, "refresh": 1, "steps": 6}
+    expected = fitted(make(**settings), replace(context, work=context.work / "other"))
+    encode, tried = Model.encode, [0]
+
+    def greedy(self: Model, entries: Any, portion: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            tried[0] += 1
+            return portion.attempt(lambda: _raise(torch.OutOfMemoryError("CUDA out of memory.")))
+        return encode(self, entries, portion)
+
+    def _raise(error: Exception) -> None:
+        raise error
+
+    monkeypatch.setattr(Model, "encode", greedy)
+    method = make(**settings)
+    assert fitted(method, context) == expected and tried == [1]
+    assert [note for note in filled(method, context)[0].notes if "between steps" in note] == [ALONE]
 
 
 def gradients(method: RealFill, context: Context, size: int) -> tuple[dict[str, torch.Tensor], float]:
@@ -358,19 +474,17 @@ def test_running_out_of_memory_halves_the_micro_batch_and_changes_nothing(
 
 
 def test_running_out_of_memory_in_filling_halves_the_seeds(make: Make, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusers import StableDiffusionInpaintPipeline
-
     method = make(fill_batch=1)
     fitted(method, context)
     expected = filled(method, context, (0, 1, 2))
-    call = StableDiffusionInpaintPipeline.__call__
+    sample = filling.sample
 
-    def greedy(self: Any, *args: Any, **settings: Any) -> Any:
-        if len(settings["prompt"]) > 1:
+    def greedy(pipeline: Any, condition: Any, image: Any, mask: Any, seeds: Any, *rest: Any) -> Any:
+        if len(seeds) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return call(self, *args, **settings)
+        return sample(pipeline, condition, image, mask, seeds, *rest)
 
-    monkeypatch.setattr(StableDiffusionInpaintPipeline, "__call__", greedy)
+    monkeypatch.setattr(filling, "sample", greedy)
     many = make(fill_batch=3)
     many._fitted = method._fitted
     found = filled(many, context, (0, 1, 2))
@@ -401,18 +515,32 @@ def test_twenty_references_of_any_size(make: Make, context: Context) -> None:
     assert filled(method, context, task=task)[0].image.shape == (50, 77, 3)
 
 
-@pytest.mark.parametrize("kind", ["v", "xl", "taesd"])
+@pytest.mark.parametrize("kind", ["v", "xl", "taesd", "16", "16 tiny", "16 deep"])
 def test_other_backbones(kind: str, make: Make, others: dict[str, Path], context: Context, tmp_path: Path) -> None:
-    first, second = make(backbone=str(others[kind])), make(backbone=str(others[kind]))
+    first, second = make(backbone=str(others[kind])), make(backbone=str(others[kind]), fill_batch=3)
     fitted(first, context)
     first.save(tmp_path)
     second.load(tmp_path)
-    (one,), (two,) = filled(first, context), filled(second, context)
-    assert one.image.shape == (50, 77, 3) and np.array_equal(one.image, two.image)
+    alone, together = filled(first, context, (0, 1, 2)), filled(second, context, (0, 1, 2))
+    for one, two in zip(alone, together, strict=True):
+        assert one.image.shape == (50, 77, 3) and (np.abs(one.image.astype(int) - two.image).max(-1) <= 2).mean() >= 0.99
+    assert np.array_equal(alone[1].image, filled(first, context, (1,))[0].image)
+    plain = make(backbone=str(others[kind]))
+    fitted(plain, context, seed=1)
+    assert not np.array_equal(filled(plain, context)[0].image, alone[0].image)
+
+
+@pytest.mark.parametrize("preset", ["paper", "public", "fast"])
+def test_presets_work_with_any_number_of_channels(preset: str, make: Make, others: dict[str, Path], context: Context) -> None:
+    """In small: their numbers of steps and of images are cut."""
+    short = {"pool": 4, "refresh": 1, "stop_every": 1} if preset == "fast" else {}
+    method = make(**{**PRESETS[preset], **QUICK, **short, "backbone": str(others["16"]), "memory": "low"})
+    fitted(method, context)
+    assert filled(method, context)[0].image.shape == (50, 77, 3)
 
 
 def test_a_model_that_does_no_inpainting_is_refused(make: Make, others: dict[str, Path], context: Context) -> None:
-    with pytest.raises(Unsupported, match=r"takes 4 channels, expected 9 \(latent, mask, masked latent\)"):
+    with pytest.raises(RealbenchError, match=r"expected an inpainting U-Net of 9 input channels \(latent, mask, masked latent\).*found 4"):
         fitted(make(backbone=str(others["plain"])), context)
 
 

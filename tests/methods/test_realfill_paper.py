@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 import torch.nn.functional as F
 
 from realbench.method import Context
+from realbench.methods._diffusion.frame import Frame
+from realbench.methods._diffusion.vae import unit
 from realbench.methods._realfill import lora
-from realbench.methods._realfill.data import Draw, Photos, generator, noise_of, unit
+from realbench.methods._realfill.data import Draw, Photos, generator, noise_of
 from realbench.methods._realfill.filling import scheduler
 from realbench.methods._realfill.fitting import _trainer
 from realbench.methods._realfill.loss import counted
@@ -57,7 +60,9 @@ def begin(folders: dict[str, Path], task: Task, tmp_path: Path) -> Begin:
     """begin(kind, **settings): a fit before its first step, its LoRA without zeros."""
 
     def start(kind: str, shown: Task = task, **changes: Any) -> Trainer:
-        settings = RealFillSettings(**{"backbone": str(folders[kind]), "batch": 6, "rank": 2, "alpha": 5, "checkpoint_every": 0, **changes})
+        settings = RealFillSettings(
+            **{"backbone": str(changes.pop("backbone", folders[kind])), "batch": 6, "rank": 2, "alpha": 5, "checkpoint_every": 0, **changes}
+        )
         model = Model.load(settings, Context())
         lora.add(model.pipeline, rank=2, alpha=5, unet=settings.unet_lr > 0, text=settings.text_lr > 0, seed=0)
         numbers = torch.Generator().manual_seed(0)
@@ -89,7 +94,7 @@ def transcribed(trainer: Trainer, entries: list[Any], turn: Turn) -> torch.Tenso
         t, noise = int(turn.times[i]), turn.noise[i : i + 1]
         a, b = float(signal[t] ** 0.5), float((1 - signal[t]) ** 0.5)
         prompt = "" if int(turn.rows[i]) else "a photo of sks"
-        states, extra = texts(pipeline, prompt, x.shape[-1])
+        states, extra = texts(pipeline, prompt, x.shape[-2:])
         inputs = torch.cat([a * latents[0] + b * noise, m[..., ::8, ::8], latents[1]], 1)
         answer = pipeline.unet(inputs, t, encoder_hidden_states=states, added_cond_kwargs=extra).sample
         wanted = noise if config.prediction_type == "epsilon" else a * noise - b * latents[0]
@@ -102,7 +107,7 @@ def transcribed(trainer: Trainer, entries: list[Any], turn: Turn) -> torch.Tenso
     return total / len(entries)
 
 
-def texts(pipeline: Any, prompt: str, size: int) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
+def texts(pipeline: Any, prompt: str, size: Sequence[int]) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
     ids = pipeline.tokenizer(prompt, padding="max_length", max_length=77, return_tensors="pt").input_ids
     if not hasattr(pipeline, "text_encoder_2"):
         return pipeline.text_encoder(ids).last_hidden_state, None
@@ -110,7 +115,7 @@ def texts(pipeline: Any, prompt: str, size: int) -> tuple[torch.Tensor, dict[str
     second = pipeline.text_encoder_2(ids, output_hidden_states=True)
     states = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], -1)
     shown = float(bool(prompt))  # SDXL's empty prompt is zeros
-    return states * shown, {"text_embeds": second.text_embeds * shown, "time_ids": torch.tensor([[size, size, 0, 0, size, size]]).float()}
+    return states * shown, {"text_embeds": second.text_embeds * shown, "time_ids": torch.tensor([[*size, 0, 0, *size]]).float()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,7 +123,8 @@ def test_the_loss_is_the_papers(kind: str, begin: Begin) -> None:
     """And so are its gradients; the batch holds references and target, prompts and empty ones."""
     trainer = begin(kind, batch=8, dropout_prompt=0.4)
     entries = [trainer.photos.entry(number) for number in range(8)]
-    shape = (4, trainer.model.size // 8, trainer.model.size // 8)
+    width, height = trainer.photos.size
+    shape = (4, height // 8, width // 8)
     turn = Turn.draw(trainer.settings, 0, 0, 1000, shape, "cpu")
     assert {bool(entry.hole.any()) for entry in entries} == {True, False} and set(turn.rows.tolist()) == {0, 1}
     batch = trainer.model.encode(entries, trainer.encoding)
@@ -271,11 +277,31 @@ def outputs(pipeline: Any) -> list[torch.Tensor]:
     return [answer, *(encoder(torch.arange(7)[None], output_hidden_states=True).hidden_states[-1] for encoder in encoders)]
 
 
-def test_equal_fits_write_equal_files(begin: Begin, tmp_path: Path) -> None:
-    """safetensors writes its metadata in random order."""
+def test_gradients_are_clipped_over_all_layers(begin: Begin) -> None:
+    seen: list[tuple[float, float]] = []
+    for clip in (0.0, 1e-3):
+        trainer = begin("epsilon", batch=2, clip=clip, steps=1)
+        step = trainer.optimizer.step
+
+        def watched(*args: Any, trainer: Trainer = trainer, step: Any = step, clip: float = clip, **named: Any) -> Any:
+            squares = [float(value.grad.square().sum()) for value in trainer.parameters.values() if value.grad is not None]
+            seen.append((clip, sum(squares) ** 0.5))
+            return step(*args, **named)
+
+        trainer.optimizer.step = watched  # type: ignore[method-assign]
+        trainer.run()
+    assert seen[0][1] > 1e-2 and seen[1][1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_equal_fits_write_equal_files_wherever_the_backbone_lies(begin: Begin, folders: dict[str, Path], tmp_path: Path) -> None:
+    """safetensors writes its metadata in random order, peft the path of the base model."""
+    trainer = begin("epsilon", backbone=shutil.copytree(folders["epsilon"], tmp_path / "elsewhere"))
+    trainer.dropout.close()
+    lora.write(trainer.model.pipeline, tmp_path / "there")
+    written = {(tmp_path / "there" / lora.FILE).read_bytes()}
+    assert str(tmp_path).encode() not in written.copy().pop()
     trainer = begin("epsilon")
     trainer.dropout.close()
-    written = set()
     for index in range(6):
         lora.write(trainer.model.pipeline, tmp_path / str(index))
         written.add((tmp_path / str(index) / lora.FILE).read_bytes())
@@ -330,9 +356,27 @@ def test_a_real_encoder_carries_what_covers_the_hole_into_the_margin_and_hardly_
     assert known < 0.05 * within and margin > 2 * known
 
 
-def test_photos_of_a_fit_have_the_models_cells(begin: Begin) -> None:
+def test_photos_of_a_fit_have_the_models_cells_and_the_frames_size(begin: Begin, task: Task) -> None:
     photos: Photos = begin("epsilon").photos
-    assert photos.cell == 8 and photos.size == 64 and len(photos.photos) == 3
+    assert photos.cell == 8 and photos.size == Frame.fit((77, 50), 64, 16).working and len(photos.photos) == 3
+
+
+@pytest.mark.parametrize("size", [(150, 100), (60, 180), (300, 100), (64, 64)])
+def test_the_target_is_trained_at_the_scale_it_is_filled_at(size: tuple[int, int], begin: Begin) -> None:
+    """A crop of a ramp says its scale; but for the padding, it is the frame's times 1 … 1.125, and a reference of that shape has it too."""
+    ramp = np.dstack([np.broadcast_to(np.linspace(0, 255, size[0]).round().astype(np.uint8), (size[1], size[0]))] * 3)
+    trainer = begin(
+        "epsilon", Task("s", None, (np.ascontiguousarray(ramp),), np.ascontiguousarray(ramp), np.zeros(ramp.shape[:2], np.bool_))
+    )
+    frame = trainer.model.frame(Task("s", None, (), ramp, np.zeros(ramp.shape[:2], np.bool_)))
+    padding = max(frame.working[0] / frame.content[0], frame.working[1] / frame.content[1])
+    scales = []
+    for number in range(40):
+        entry = trainer.photos.entry(number)
+        assert entry.pixels.shape == (3, frame.working[1], frame.working[0])
+        row = (entry.pixels[0, 0] + 1) * 127.5
+        scales.append(255 / size[0] / (float(row[-1] - row[0]) / (len(row) - 1)) / (frame.content[0] / size[0]))
+    assert min(scales) > 0.97 and 1.05 < max(scales) < 1.16 * padding
 
 
 def test_the_published_scores_are_the_papers() -> None:

@@ -114,10 +114,10 @@ def test_order_and_batch_do_not_matter():
 
 
 SIGNATURES = [
-    (PSNR(), "psnr|region:hole|image:composite|feather:4/512|range:255|v:1"),
-    (PSNRFull(), "psnr-full|region:full|image:composite|feather:4/512|range:255|v:1"),
-    (PSNRKnown(), "psnr-known|region:known|image:raw|range:255|v:1"),
-    (PSNR(Config(range=1)), "psnr|region:hole|image:composite|feather:4/512|range:1|v:1"),
+    (PSNR(), "psnr|region:hole|image:composite|feather:4/512|range:255|size:target|v:1"),
+    (PSNRFull(), "psnr-full|region:full|image:composite|feather:4/512|range:255|size:target|v:1"),
+    (PSNRKnown(), "psnr-known|region:known|image:raw|range:255|size:target|v:1"),
+    (PSNR(Config(range=1)), "psnr|region:hole|image:composite|feather:4/512|range:1|size:target|v:1"),
 ]
 
 

@@ -149,10 +149,13 @@ def test_sigma_is_used(pair):
 
 BASE = "region:hole|image:composite|feather:4/512"
 SIGNATURES = [
-    (SSIM(), f"ssim|{BASE}|window:11|sigma:1.5|padding:reflect|channels:mean|range:255|v:1"),
-    (SSIM(Config(sigma=2, window=15)), f"ssim|{BASE}|window:15|sigma:2|padding:reflect|channels:mean|range:255|v:1"),
-    (SSIM(Config(range=1)), f"ssim|{BASE}|window:11|sigma:1.5|padding:reflect|channels:mean|range:1|v:1"),
-    (SSIMFull(), "ssim-full|region:full|image:composite|feather:4/512|window:11|sigma:1.5|padding:reflect|channels:mean|range:255|v:1"),
+    (SSIM(), f"ssim|{BASE}|window:11|sigma:1.5|padding:reflect|channels:mean|range:255|size:target|v:1"),
+    (SSIM(Config(sigma=2, window=15)), f"ssim|{BASE}|window:15|sigma:2|padding:reflect|channels:mean|range:255|size:target|v:1"),
+    (SSIM(Config(range=1)), f"ssim|{BASE}|window:11|sigma:1.5|padding:reflect|channels:mean|range:1|size:target|v:1"),
+    (
+        SSIMFull(),
+        "ssim-full|region:full|image:composite|feather:4/512|window:11|sigma:1.5|padding:reflect|channels:mean|range:255|size:target|v:1",
+    ),
 ]
 
 

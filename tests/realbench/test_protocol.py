@@ -77,7 +77,7 @@ def test_departures_by_hand(words: dict[str, object], expected: list[str]) -> No
 def test_what_is_left_open_comes_from_what_is_asked_for() -> None:
     found = choices(MINI, request(settings=("patch=5",), feather=2))
     assert found["size"] == "the target's" and found["patches"] == "patch=5, iterations=3"
-    assert found["PSNR's peak"] == "psnr|region:hole|image:composite|feather:2/512|range:255|v:1"
+    assert found["PSNR's peak"] == "psnr|region:hole|image:composite|feather:2/512|range:255|size:target|v:1"
     assert found["LPIPS' net"] == "not measured" and found["radius"] == "not run"
     assert found["feather"].startswith("2 pixels")
 
@@ -155,17 +155,12 @@ def test_without_a_protocol_there_is_nothing_to_compare(made: Made) -> None:
 
 
 def test_what_is_recorded_is_read_back(made: Made) -> None:
-    root = made.write()
-    assert protocol.recall(root) is None
-    protocol.remember(MINI, root, made.manifest)
-    record = protocol.recall(root)
+    made.manifest.protocol = protocol.adopt(MINI, made.manifest)
+    found = load_run(made.write())
+    ((_, _, manifest),) = found.runs
+    record = manifest.protocol
     assert record is not None and (record.protocol, record.stated) == ("mini", {"seeds": "four"})
-    assert record.left_open["size"] == "the target's"
-    assert (
-        record.departures == departures(MINI, protocol.asked_by(made.manifest))
-        and "scenes: 4 instead of the 3 of Three" in record.departures
-    )
-    found = compare(replace(load_run(root), protocol="mini"))
-    assert found is not None and found.runs[0].recorded
-    (root / protocol.FILE).write_text("{}")
-    assert protocol.recall(root) is None
+    assert record.left_open["size"] == "the target's" and "scenes: 4 instead of the 3 of Three" in record.departures
+    assert record.departures == departures(MINI, protocol.asked_by(manifest))
+    compared = compare(replace(found, protocol="mini"))
+    assert compared is not None and compared.runs[0].recorded

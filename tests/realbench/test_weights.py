@@ -291,7 +291,7 @@ def test_each_cause_has_its_own_sentence(hub: Hub, name: str) -> None:
     with pytest.raises(WeightsMissing) as caught:
         resolve(GATED)
     message = str(caught.value)
-    facts = [f"weights locked (owner/locked at {PIN[:12]}, 30 GB, Non-Commercial, gated)", "are not on this machine"]
+    facts = [f"weights locked (owner/locked @ {PIN[:12]}, 30 GB, Non-Commercial, gated)", "are not on this machine"]
     assert [part for part in facts + expected if part not in message] == []
     assert [part for part in unexpected if part in message] == []
     assert len(message) < 950 and "\n" not in message
@@ -327,7 +327,7 @@ def test_the_library_is_really_offline_here(cache: Path) -> None:
     code = "from realbench.method import Weights\nfrom realbench.weights import resolve\nresolve(Weights('x', 'o/x'))"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert "WeightsMissing: weights x (o/x at main) are not on this machine: HF_HUB_OFFLINE is set" in done.stderr
+    assert "WeightsMissing: weights x (o/x @ main) are not on this machine: HF_HUB_OFFLINE is set" in done.stderr
 
 
 def test_importing_is_light() -> None:
@@ -601,7 +601,7 @@ def test_the_list_shows_the_state_of_each(site: Path, cache: Path) -> None:
     assert done.returncode == 0
     lines = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines()]
     tiny = next(line for line in lines if line[0] == "tiny")
-    assert tiny[1:6] == ["present", PIN[:12], "0.00 GB", "MIT", "one, two"] and tiny[6].startswith("hub cache")
+    assert tiny[1:6] == ["present", PIN[:12], "0.0 MB", "MIT", "one, two"] and tiny[6].startswith("hub cache")
     locked = next(line for line in lines if line[0] == "locked")
     assert locked[1:] == ["missing", "30 GB", "Non-Commercial (gated)", "two", f"owner/locked @ {PIN[:12]}"]
     assert "realbench weights pull NAME" in done.stdout
@@ -618,7 +618,7 @@ def test_pull_ends_with_6_when_something_cannot_be_had(site: Path, cache: Path) 
     assert done.returncode == 0 and f"tiny: here already (hub cache, {PIN})" in done.stdout
     done = command("pull", "locked", "tiny", site=site, cache=cache)
     assert done.returncode == 6
-    assert "error: weights locked (owner/locked at" in done.stderr and "of two are not on this machine: HF_HUB_OFFLINE" in done.stderr
+    assert "error: weights locked (owner/locked @" in done.stderr and "of two are not on this machine: HF_HUB_OFFLINE" in done.stderr
     assert "tiny: here already" in done.stdout  # the others are still looked after
     done = command("pull", "tinny", site=site, cache=cache)
     assert done.returncode == 2 and "did you mean tiny?" in done.stderr
@@ -628,7 +628,7 @@ def test_pull_ends_with_6_when_something_cannot_be_had(site: Path, cache: Path) 
     ("word", "message"),
     [
         ("tinny", "did you mean tiny?"),
-        ("zzz", "tiny, all, or a hub id"),
+        ("zzz", "or a hub id owner/name"),
         ("two", "'two' is no weights; it uses locked, tiny"),
         ("../x", "unknown weights"),
     ],

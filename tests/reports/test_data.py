@@ -36,7 +36,7 @@ def test_csv_text_by_hand(made: Made, tmp_path: Path) -> None:
     row = made.manifest.rows["good:fast"]
     assert lines[0] == "run,label,method,preset,fingerprint,scene,fit,seed,metric,signature,value,state,reason"
     head = f"run,good:fast,good,fast,{row.fingerprint}"
-    signature = "psnr|region:hole|image:composite|feather:4/512|range:255|v:1"
+    signature = "psnr|region:hole|image:composite|feather:4/512|range:255|size:target|v:1"
     assert f"{head},tall,0,0,psnr,{signature},20.5,ok," in lines
     assert f"{head},=1+1,0,0,psnr,{signature},0.3333333333333333,ok," in lines
     assert f"{head},no truth,0,0,psnr,{signature},,unsupported,the scene has no ground truth" in lines

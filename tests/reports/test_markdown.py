@@ -61,7 +61,7 @@ def test_numbers_marks_and_reasons(page: str, made: Made) -> None:
     assert r"| truth *(oracle)* | – | ∞<br>3 of 3 scenes |" in truth
     assert "| tall | **20.50** | 10.00 | ∞ |" in page
     assert re.search(r"- m\d+: 1 × failed: fill: RuntimeError: a\\\|b", page)
-    assert "`psnr|region:hole|image:composite|feather:4/512|range:255|v:1`" in page
+    assert "`psnr|region:hole|image:composite|feather:4/512|range:255|size:target|v:1`" in page
     assert "Does not apply to no truth: the scene has no ground truth." in page
     assert "- **refused**: suite/refused/mask.png:" in page
 

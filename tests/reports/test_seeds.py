@@ -98,7 +98,8 @@ def test_hostile_texts_stay_texts(seeded: Made, tmp_path: Path) -> None:
 
 
 def test_measured_and_published_stand_apart(seeded: Made, tmp_path: Path) -> None:
-    protocol.remember(PAPER, seeded.root, seeded.manifest)
+    seeded.manifest.protocol = protocol.adopt(PAPER, seeded.manifest)
+    seeded.write()
     found = results(seeded, protocol="paper")
     text, page = markdown(found, tmp_path), html(found, tmp_path)
     measured, published = text.split("### Measured here")[1].split("### Published")
