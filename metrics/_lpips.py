@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +13,12 @@ from torch.nn.functional import interpolate
 
 from realbench.metric import Batch
 from realbench.portion import Portion
+from realbench.weights import load_state
 
 from . import _torch, _trunk
+
+HEADS_SHA256 = {"squeeze": "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"}
+"""Of the lpips package's own v0.1 files, which are pickles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +71,16 @@ def build(net: str, state: Mapping[str, torch.Tensor], device: str) -> Any:
         warnings.simplefilter("ignore")  # it asks torchvision for an untrained trunk in a deprecated way
         model = lpips.LPIPS(pretrained=False, net=net, pnet_rand=True, version="0.1", verbose=False)
     model.scaling_layer = lpips.ScalingLayer()
-    _trunk.assign(model, state, f"lpips-{net}")
+    whole = state if any(name.startswith("lin") for name in state) else {**state, **_heads(net)}
+    _trunk.assign(model, whole, f"lpips-{net}")
     return _trunk.placed(model, device)
+
+
+def _heads(net: str) -> dict[str, torch.Tensor]:
+    """The learned heads that the lpips package carries, for trunks that come without."""
+    import lpips
+
+    return load_state(Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth", HEADS_SHA256[net])
 
 
 def truth(model: Any, view: View, image: torch.Tensor) -> Truth:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from realbench.errors import Unsupported, UsageError, WeightsMissing
+from realbench.errors import Unsupported, UsageError
 from realbench.method import Weights
 from realbench.metric import BaseMetric, Batch, Context, MetricCard, Score
 
-from ._packaged import LPIPS_ALEX, LPIPS_VGG
+from ._packaged import LPIPS_ALEX, LPIPS_SQUEEZE, LPIPS_VGG
 from ._parts import truth_of
 from ._size import Sized
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from realbench.portion import Portion
     from realbench.scene import Scene
-    from realbench.weights import Resolved
 
     from ._lpips import Truth, View
 
@@ -28,9 +26,7 @@ PAPER = "Zhang et al. 2018, arXiv 1801.03924"
 LICENCE = "BSD-2-Clause (lpips)"
 LEAST = {"alex": 31, "vgg": 16, "squeeze": 17}
 """Shortest side, in pixels, that each trunk accepts."""
-WEIGHTS = {"alex": LPIPS_ALEX, "vgg": LPIPS_VGG}
-SQUEEZE = "lpips-squeeze"
-"""No package index carries SqueezeNet's trunk: it is looked for in a folder of this name in REALBENCH_WEIGHTS."""
+WEIGHTS: Mapping[str, Weights] = {"alex": LPIPS_ALEX, "vgg": LPIPS_VGG, "squeeze": LPIPS_SQUEEZE}
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,11 @@ class _LPIPS(BaseMetric):
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self._held: tuple[tuple[str, str, str], Any] | None = None
+
+    @classmethod
+    def weights(cls, config: Any) -> Sequence[Weights]:
+        """Those of the trunk that the configuration names."""
+        return (WEIGHTS[config.net],)
 
     def prepare(self, scene: Scene, *, context: Context) -> Prepared:
         """Show the truth to the network. Raises Unsupported: no truth, an empty hole, a side too short; WeightsMissing."""
@@ -160,20 +161,7 @@ def _load(net: str, device: str) -> Any:
 
     from . import _lpips
 
-    found = resolve(WEIGHTS[net]) if net in WEIGHTS else _squeeze()
-    return _lpips.build(net, load_state(found.path / "model.safetensors"), device)
-
-
-def _squeeze() -> Resolved:
-    from realbench.weights import VARIABLE, resolve
-
-    folder = Path(os.environ.get(VARIABLE, ""), SQUEEZE)
-    if VARIABLE not in os.environ or not folder.is_dir():
-        raise WeightsMissing(
-            f"weights {SQUEEZE} are not on this machine: neither the hub nor a package index carries SqueezeNet's trunk; "
-            f"make them as docs/metrics.md says and set {VARIABLE} to the folder that holds {SQUEEZE}/model.safetensors"
-        )
-    return resolve(Weights(SQUEEZE, "", revision="", files=("model.safetensors",)), folder)
+    return _lpips.build(net, load_state(resolve(WEIGHTS[net]).path / "model.safetensors"), device)
 
 
 class LPIPS(_LPIPS):

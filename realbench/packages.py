@@ -78,3 +78,24 @@ class Checkpoint(Converted):
     def pin(self) -> str:
         """The file's name without its ending."""
         return self.file.rpartition(".")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handmade(Weights):
+    """Weights that no source has in a form that is safe to load, looked for as a folder of this name below REALBENCH_WEIGHTS."""
+
+    id: str = ""
+    revision: str = ""
+    recipe: str
+    """How to make the folder: the end of a sentence that says they are missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundled(Weights):
+    """Weights in a folder of an installed package; the revision is the beginning of its content's hash."""
+
+    id: str = ""
+    package: str
+    """An importable package, `realbench.methods`."""
+    folder: str
+    """Below the package's own folder."""

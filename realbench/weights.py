@@ -12,11 +12,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Protocol
 
-from realbench import converted, huggingface, packaged, registry, torchhub, weightfiles
+from realbench import bundled, converted, handmade, huggingface, packaged, registry, torchhub, weightfiles
 from realbench.errors import RealbenchError, UsageError, WeightsMissing
 from realbench.huggingface import Unavailable
 from realbench.method import Weights
-from realbench.packages import Checkpoint, Converted, Packaged
+from realbench.packages import Bundled, Checkpoint, Converted, Handmade, Packaged
 from realbench.weightfiles import load_state as load_state
 
 VARIABLE = "REALBENCH_WEIGHTS"
@@ -256,15 +256,20 @@ def _find(wanted: Weights, folder: str | Path) -> _Place | None:
     if shared is not None:
         return _examined(wanted, shared, VARIABLE)
     kept = [(source, source.cached(wanted, tuple(_pickles(wanted)))) for source in sources]
-    places = [_examined(wanted, path, f"{source.PLACE} cache", source) for source, path in kept if path is not None]
+    places = [_examined(wanted, path, _kept_at(source), source) for source, path in kept if path is not None]
     return min(places, key=lambda place: bool(place.faults), default=None)
+
+
+def _kept_at(source: Source) -> str:
+    return source.PLACE if source is bundled else f"{source.PLACE} cache"
 
 
 def _sources(wanted: Weights) -> list[Source]:
     """Where these weights can come from, first the one to ask first; none for a folder in a setting."""
     found: list[Source] = [huggingface] if wanted.id else []
     found += [packaged] if isinstance(wanted, Packaged) else []
-    return found + ([torchhub] if isinstance(wanted, Checkpoint) else [])
+    kinds: list[tuple[type[Weights], Source]] = [(Checkpoint, torchhub), (Bundled, bundled), (Handmade, handmade)]
+    return found + [source for kind, source in kinds if isinstance(wanted, kind)]
 
 
 def _shared(wanted: Weights) -> Path | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from realbench import registry
+from realbench import registry, weights
 from realbench.cli.guard import guarded
 from realbench.errors import Exit, RealbenchError
 
@@ -66,7 +66,7 @@ def _head(card: Any) -> None:
     typer.echo(f"{card.id}: {card.title}\n{card.summary}")
     _lines("paper", [card.paper])
     _lines("licence", [card.licence])
-    _lines("weights", [f"{item.name}: {item.id} @ {item.revision}" for item in card.weights])
+    _lines("weights", [f"{item.name}: {weights.described(item)}" for item in card.weights])
 
 
 def _lines(title: str, texts: Any) -> None:

@@ -467,12 +467,23 @@ def test_weights_come_from_the_shared_folder(monkeypatch, tmp_path, pair):
     assert values == [pytest.approx(expected, abs=TOLERANCE)]
 
 
-@pytest.mark.parametrize("setting", [None, "empty"])
-def test_squeezenets_weights_are_missing_unless_given(monkeypatch, tmp_path, pair, setting):
+def test_a_trunk_without_heads_takes_the_packages_own(monkeypatch, tmp_path, pair):
+    (tmp_path / "lpips-squeeze").mkdir()
+    heads = torch.load(Path(package.__file__).parent / "weights/v0.1/squeeze.pth", map_location="cpu", weights_only=True)
+    state = {**random_state("squeeze"), **heads}
+    save_file({name: tensor for name, tensor in state.items() if name not in heads}, tmp_path / "lpips-squeeze" / "model.safetensors")
+    monkeypatch.setenv(weights.VARIABLE, str(tmp_path))
+    truth, image = pair
+    expected = float(call(packages_own("squeeze", state), package.im2tensor(image), package.im2tensor(truth)))
+    values = score(LPIPSFull(LPIPSFull.Config(net="squeeze")), scene(truth, HOLES["middle"]), image)
+    assert values == [pytest.approx(expected, abs=TOLERANCE)]
+
+
+def test_squeezenets_weights_are_missing_where_nothing_has_them(monkeypatch, tmp_path, pair):
     monkeypatch.delenv(weights.VARIABLE, raising=False)
-    if setting:
-        monkeypatch.setenv(weights.VARIABLE, str(tmp_path))
-    with pytest.raises(WeightsMissing, match=f"lpips-squeeze.*{weights.VARIABLE}"):
+    for name in ("TORCH_HOME", "REALBENCH_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(WeightsMissing, match="realbench weights pull lpips-squeeze"):
         LPIPS(LPIPS.Config(net="squeeze")).prepare(scene(pair[0], HOLES["middle"]), context=Context())
 
 
