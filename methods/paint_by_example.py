@@ -74,23 +74,17 @@ class PaintByExample(DiffusionMethod):
 
     def paint(self, pipeline: Any, task: Task, seeds: Sequence[int], steps: Steps) -> list[Painted]:
         """One painted image a seed; the notes say which reference led. Raises Unsupported for a reference the scene lacks."""
+        from ._diffusion.conditions import of_examples
         from ._diffusion.frame import Frame
-        from ._diffusion.inpainting import working_size
-        from ._diffusion.loading import generator
+        from ._diffusion.inpainting import mask_cell, working_size
         from ._diffusion.references import note, one
+        from ._diffusion.sampling import Course, sample
 
         native, multiple = working_size(pipeline)
         frame = Frame.fit(task.size, self.settings.size or native, multiple)
-        count, total = len(seeds), len(task.references)
+        image, mask = frame.image_in(task.target, task.mask), frame.mask_in(task.mask, mask_cell(pipeline))
+        course, total = Course(self.settings.steps, self.settings.guidance), len(task.references)
         leading = [one(seed, total, self.settings.reference) for seed in seeds]
-        images = pipeline(
-            example_image=[pil(task.references[index]) for index in leading],
-            image=[pil(frame.image_in(task.target, task.mask))] * count,
-            mask_image=[pil(frame.mask_in(task.mask))] * count,
-            num_inference_steps=self.settings.steps,
-            guidance_scale=self.settings.guidance,
-            generator=[generator(seed) for seed in seeds],
-            output_type="np",
-            callback=lambda step, timestep, latents: steps.at(step + 1, self.settings.steps + 1),
-        ).images
+        condition = of_examples(pipeline, [pil(task.references[index]) for index in leading], guided=course.guided)
+        images = sample(pipeline, condition, image, mask, seeds, course, steps.at)
         return [(frame.image_out(image), (note([index], total),)) for image, index in zip(images, leading, strict=True)]

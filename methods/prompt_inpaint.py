@@ -89,12 +89,12 @@ class PromptInpaint(DiffusionMethod):
     def paint(self, pipeline: Any, task: Task, seeds: Sequence[int], steps: Steps) -> list[Painted]:
         """One painted image a seed; the notes say which prompt led."""
         from ._diffusion.frame import Frame
-        from ._diffusion.inpainting import arguments, working_size
+        from ._diffusion.inpainting import mask_cell, paint, working_size
 
         native, multiple = working_size(pipeline)
         frame = Frame.fit(task.size, self.settings.size or native, multiple)
         prompt = task.prompt or self.settings.prompt
-        image, mask = frame.image_in(task.target, task.mask), frame.mask_in(task.mask)
-        images = pipeline(**arguments(pipeline, image, mask, prompt, seeds, self.settings), callback_on_step_end=steps).images
+        image, mask = frame.image_in(task.target, task.mask), frame.mask_in(task.mask, mask_cell(pipeline))
+        images = paint(pipeline, image, mask, prompt, seeds, self.settings, steps)
         note = f"prompt {'of the scene' if task.prompt else 'of the settings'}: {prompt}"
         return [(frame.image_out(image), (note,)) for image in images]

@@ -51,6 +51,11 @@ class ReferenceConfig(Config):
 
 
 class _Clip(Embedding):
+    @classmethod
+    def weights(cls, config: Any) -> Sequence[Weights]:
+        """Those of the model and tag that the configuration names."""
+        return (config.clip.weights,)
+
     def _key(self) -> Hashable:
         return ("open_clip", self.config.model, self.config.pretrained)
 

@@ -47,6 +47,11 @@ class ReferenceConfig(Config):
 
 
 class _Dino(Embedding):
+    @classmethod
+    def weights(cls, config: Any) -> Sequence[Weights]:
+        """Those of the model that the configuration names."""
+        return (DINOS[config.model].weights,)
+
     def _key(self) -> Hashable:
         return ("timm", self.config.model)
 

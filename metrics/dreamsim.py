@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from realbench.errors import UsageError, WeightsMissing
+from realbench.errors import UsageError
 from realbench.method import Weights
 from realbench.metric import Batch, MetricCard, Score
+from realbench.packages import Handmade
 
 from ._embedding import Prepared, WithTruth
 from ._square import UNIT, Crop, Square
@@ -21,6 +20,19 @@ if TYPE_CHECKING:
 MODELS = ("ensemble", "dino_vitb16", "clip_vitb32", "open_clip_vitb32", "synclr_vitb16")
 """Those of dreamsim's models whose architecture is in the package; the others' is code that it downloads and runs."""
 FILE = "model.safetensors"
+
+
+def _weights(model: str) -> Handmade:
+    name = f"dreamsim-{model}".replace("_", "-")
+    recipe = (
+        f'on a machine with network `pip install "realbench[dreamsim]" && python -m realbench.metrics._dreamsim_convert {model} {name}` '
+        f"(dreamsim gets its release and code of torch.hub and runs them; the result is plain tensors), then put the folder {name} into "
+        "$REALBENCH_WEIGHTS"
+    )
+    return Handmade(name, size="1 GB" if model == "ensemble" else "0.35 GB", licence="MIT", files=(FILE,), recipe=recipe)
+
+
+WEIGHTS: Mapping[str, Handmade] = {model: _weights(model) for model in MODELS}
 
 
 @dataclass(frozen=True)
@@ -54,10 +66,16 @@ class DreamSim(WithTruth):
         region="full",
         image="composite",
         reads=("truth",),
+        weights=tuple(WEIGHTS.values()),
         paper="DreamSim, arXiv 2306.09344; RealFill, arXiv 2309.16668, Table 1",
         torch=True,
     )
     Config: ClassVar[type] = Config
+
+    @classmethod
+    def weights(cls, config: Any) -> Sequence[Weights]:
+        """Those of the model that the configuration names."""
+        return (WEIGHTS[config.model],)
 
     def score(self, prepared: Prepared, batch: Batch) -> list[Score]:
         """0…2; exactly 0 where the model sees fill and truth alike."""
@@ -67,22 +85,8 @@ class DreamSim(WithTruth):
         return ("dreamsim", self.config.model)
 
     def _load(self, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+        from realbench.weights import resolve
+
         from ._dreamsim import load
 
-        return load(self.config.model, _folder(self.config.model) / FILE, device)
-
-
-def _folder(model: str) -> Path:
-    """The converted weights below REALBENCH_WEIGHTS. Raises WeightsMissing with how to make them."""
-    from realbench.weights import VARIABLE, resolve
-
-    name = f"dreamsim-{model}".replace("_", "-")
-    root = os.environ.get(VARIABLE, "")
-    folder = Path(root or ".").expanduser() / name
-    if not root or not folder.is_dir():
-        raise WeightsMissing(
-            f"weights {name} (MIT) of dreamsim: neither hub nor index has them in a form that is safe to load; get them: on a machine with "
-            f'network `pip install "realbench[dreamsim]" && python -m realbench.metrics._dreamsim_convert {model} {name}` (dreamsim gets '
-            f"its release and code of torch.hub and runs them; the result is plain tensors), then put the folder {name} into ${VARIABLE}"
-        )
-    return resolve(Weights(name, "", revision="", licence="MIT", files=(FILE,)), folder).path
+        return load(self.config.model, resolve(WEIGHTS[self.config.model]).path / FILE, device)

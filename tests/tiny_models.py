@@ -47,8 +47,7 @@ def _as_published(folder: Path) -> None:
     path = folder / "vae" / "config.json"
     config = json.loads(path.read_text())
     if config["_class_name"] == "AutoencoderDC":
-        del config["block_out_channels"]
-        path.write_text(json.dumps(config))
+        path.write_text(json.dumps({key: value for key, value in config.items() if key != "block_out_channels"}))
 
 
 def stable_diffusion_xl(folder: Path, *, prediction_type: str = "epsilon", seed: int = 0) -> Path:
@@ -103,9 +102,8 @@ def deep_vae(**changes: Any) -> Any:
     """An AutoencoderDC that shrinks images by 8; its configuration has other names than pipelines read."""
     from diffusers import AutoencoderDC
 
-    standard: dict[str, Any] = {f"{part}_block_out_channels": (8, 16, 16, 16) for part in ("encoder", "decoder")}
-    standard |= {f"{part}_layers_per_block": (1, 1, 1, 1) for part in ("encoder", "decoder")}
-    standard |= {f"{part}_qkv_multiscales": ((), (), (), ()) for part in ("encoder", "decoder")}
+    shape: dict[str, Any] = {"block_out_channels": (8, 16, 16, 16), "layers_per_block": (1, 1, 1, 1), "qkv_multiscales": ((),) * 4}
+    standard = {f"{part}_{name}": value for part in ("encoder", "decoder") for name, value in shape.items()}
     vae = AutoencoderDC(**(standard | {"scaling_factor": 0.7} | changes))
     vae.register_to_config(block_out_channels=vae.config.encoder_block_out_channels)  # for the constructor of the pipeline that saves it
     return vae

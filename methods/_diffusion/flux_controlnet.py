@@ -63,7 +63,9 @@ class InpaintingControlNet(FluxControlNetModel):
 def load_controlnet(path: Path, dtype: torch.dtype) -> InpaintingControlNet:
     """The ControlNet of a folder. Raises RealbenchError where it holds another model or lacks some of its weights."""
     try:
-        model, found = InpaintingControlNet.from_pretrained(path, dtype=dtype, local_files_only=True, output_loading_info=True)
+        model, found = InpaintingControlNet.from_pretrained(
+            path, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise RealbenchError(f"{path}: expected an inpainting ControlNet for FLUX.1, found one that does not load: {error}") from error
     if found["missing_keys"]:

@@ -9,17 +9,17 @@ from typing import Any
 from realbench.errors import RealbenchError, UsageError
 from realbench.image import BoolImage, UInt8Image
 
-from .adapter import pil
+from .adapter import Steps, pil
 from .loading import generator, load_pipeline, pipeline_name
 
-RUNS_AS = {
+UNETS = {
     "StableDiffusionInpaintPipeline": "StableDiffusionInpaintPipeline",
     "StableDiffusionPipeline": "StableDiffusionInpaintPipeline",
     "StableDiffusionXLInpaintPipeline": "StableDiffusionXLInpaintPipeline",
     "StableDiffusionXLPipeline": "StableDiffusionXLInpaintPipeline",
-    "FluxFillPipeline": "FluxFillPipeline",
 }
-"""The pipeline that fills holes with the model of a folder, by the class that the folder was saved as."""
+"""The pipeline that fills holes with the U-Net of a folder, by the class that the folder was saved as."""
+FILL = "FluxFillPipeline"
 FLUX = ("FluxPipeline", "FluxControlNetPipeline", "FluxControlNetInpaintPipeline")
 FLUX_NATIVE = 1024
 
@@ -34,20 +34,21 @@ def open_inpainting(folders: Sequence[Path], device: str, dtype: Any, memory: st
             raise RealbenchError(f"{folders[0]}: expected FLUX.1 for this ControlNet, found a {saved}")
         controlnet = load_controlnet(folders[1], dtype)
         return load_pipeline("FluxControlNetPipeline", folders[0], device=device, dtype=dtype, memory=memory, controlnet=controlnet)
-    if saved not in RUNS_AS:
-        raise RealbenchError(f"{folders[0]}: expected an inpainting pipeline ({', '.join(RUNS_AS)}), found a {saved}")
-    pipeline = load_pipeline(RUNS_AS[saved], folders[0], device=device, dtype=dtype, memory=memory)
-    _check_channels(pipeline, folders[0])
+    if saved == FILL:
+        return load_pipeline(FILL, folders[0], device=device, dtype=dtype, memory=memory)
+    return open_unet(folders[0], device, dtype, memory, others=(FILL,))
+
+
+def open_unet(path: Path, device: str, dtype: Any, memory: str = "auto", *, others: Sequence[str] = ()) -> Any:
+    """The pipeline of an inpainting U-Net's folder. Raises RealbenchError for any other, whose message names `others` as welcome too."""
+    from .sampling import check_channels
+
+    saved = pipeline_name(path)
+    if saved not in UNETS:
+        raise RealbenchError(f"{path}: expected an inpainting pipeline ({', '.join((*UNETS, *others))}), found a {saved}")
+    pipeline = load_pipeline(UNETS[saved], path, device=device, dtype=dtype, memory=memory)
+    check_channels(pipeline, path)
     return pipeline
-
-
-def _check_channels(pipeline: Any, path: Path) -> None:
-    if hasattr(pipeline, "unet"):
-        latent, found = pipeline.vae.config.latent_channels, pipeline.unet.config.in_channels
-        if found != 2 * latent + 1:
-            raise RealbenchError(
-                f"{path}: expected an inpainting U-Net of {2 * latent + 1} input channels (latent, mask, masked latent), found {found}"
-            )
 
 
 def working_size(pipeline: Any) -> tuple[int, int]:
@@ -60,8 +61,29 @@ def working_size(pipeline: Any) -> tuple[int, int]:
     return side * factor, factor * 2 ** (len(unet.block_out_channels) - 1)
 
 
-def arguments(pipeline: Any, image: UInt8Image, mask: BoolImage, prompt: str, seeds: Sequence[int], settings: Any) -> dict[str, Any]:
-    """The call that paints a working image once for each seed.
+def mask_cell(pipeline: Any) -> int:
+    """Side in pixels of the cells that a mask must cover wholly: a model that reads one pixel a cell would take the rest for known.
+
+    FLUX.1 Fill reads every pixel.
+    """
+    return 1 if type(pipeline).__name__ == FILL else int(pipeline.vae_scale_factor)
+
+
+def paint(pipeline: Any, image: UInt8Image, mask: BoolImage, prompt: str, seeds: Sequence[int], settings: Any, steps: Steps) -> Any:
+    """A working image painted once for each seed: n×H×W×3 from 0 to 1."""
+    if not hasattr(pipeline, "unet"):
+        return pipeline(**_arguments(pipeline, image, mask, prompt, seeds, settings), callback_on_step_end=steps).images
+    from .conditions import of_text
+    from .sampling import Course, sample
+
+    course = Course(settings.steps, settings.guidance, settings.strength)
+    size = (image.shape[1], image.shape[0])
+    condition = of_text(pipeline, prompt, settings.negative_prompt, len(seeds), size, guided=course.guided)
+    return sample(pipeline, condition, image, mask, seeds, course, steps.at)
+
+
+def _arguments(pipeline: Any, image: UInt8Image, mask: BoolImage, prompt: str, seeds: Sequence[int], settings: Any) -> dict[str, Any]:
+    """The call of a FLUX pipeline.
 
     Image and mask are repeated, since a pipeline that encodes them once takes that encoding's random numbers from the first seed only.
     """
@@ -84,9 +106,6 @@ def arguments(pipeline: Any, image: UInt8Image, mask: BoolImage, prompt: str, se
             "true_cfg_scale": settings.true_guidance,
             "negative_prompt": [settings.negative_prompt] * count,
         }
-    call |= {"image": [pil(image)] * count, "mask_image": [pil(mask)] * count, "strength": settings.strength}
-    if hasattr(pipeline, "unet"):
-        return call | {"negative_prompt": [settings.negative_prompt] * count}
     if settings.negative_prompt:
         raise UsageError(f"negative_prompt: expected none, since {type(pipeline).__name__} takes none, found {settings.negative_prompt!r}")
-    return call
+    return call | {"image": [pil(image)] * count, "mask_image": [pil(mask)] * count, "strength": settings.strength}

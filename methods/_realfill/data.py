@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,9 +16,12 @@ from realbench.errors import Unsupported
 from realbench.image import BoolImage, UInt8Image
 from realbench.scene import BLANK, Task
 
+from .._diffusion.vae import plane, unit
 from .masks import LAWS
 from .settings import RealFillSettings
 
+Size: TypeAlias = tuple[int, int]
+"""(width, height) in pixels."""
 OVERSAMPLING = 2
 """Photographs are kept at most this much larger than the largest crop needs: a crop of a large one is costly."""
 
@@ -53,23 +56,28 @@ class Photo:
     """What must not be learned, 1 (float); None: all is known."""
 
     @classmethod
-    def of(cls, image: UInt8Image, hole: BoolImage | None = None, shorter: int = 0) -> Photo:
-        """Of H×W×3 pixels, those in the hole (bool H×W) never read, shrunk to a shorter side of `shorter` if that is less."""
+    def of(cls, image: UInt8Image, hole: BoolImage | None = None, least: Size | None = None) -> Photo:
+        """Of H×W×3 pixels, those in the hole (bool H×W) never read, shrunk until they just cover the size `least` if that is less."""
         covered = np.ascontiguousarray(image if hole is None or not hole.any() else _covered(image, hole))
         shown, share = Image.fromarray(covered), None if hole is None else Image.fromarray(hole.astype(np.float32))
-        scale = shorter / min(shown.size)
-        if 0 < scale < 1:
+        scale = 1.0 if least is None else covers(shown.size, least)
+        if scale < 1:
             size = max(1, round(shown.width * scale)), max(1, round(shown.height * scale))
             shown = shown.resize(size, Image.Resampling.LANCZOS)
             share = share and _touched(share.resize(size, Image.Resampling.BILINEAR))
         return cls(shown, share)
 
-    def crop(self, box: tuple[float, float, float, float], size: int) -> tuple[UInt8Image, BoolImage]:
-        """The part (left, top, right, bottom) at size×size pixels, and where its hole is: every pixel it touches (bool)."""
-        pixels = np.array(self.image.resize((size, size), Image.Resampling.LANCZOS, box=box))
+    def crop(self, box: tuple[float, float, float, float], size: Size) -> tuple[UInt8Image, BoolImage]:
+        """The part (left, top, right, bottom) at a size, and where its hole is: every pixel it touches (bool)."""
+        pixels = np.array(self.image.resize(size, Image.Resampling.LANCZOS, box=box))
         if self.hole is None:
-            return pixels, np.zeros((size, size), np.bool_)
-        return pixels, np.asarray(self.hole.resize((size, size), Image.Resampling.BILINEAR, box=box)) > 0
+            return pixels, np.zeros((size[1], size[0]), np.bool_)
+        return pixels, np.asarray(self.hole.resize(size, Image.Resampling.BILINEAR, box=box)) > 0
+
+
+def covers(size: Size, shape: Size) -> float:
+    """How much an image of a size must be scaled just to cover a shape."""
+    return max(shape[0] / size[0], shape[1] / size[1])
 
 
 def _covered(image: UInt8Image, hole: BoolImage) -> UInt8Image:
@@ -91,17 +99,17 @@ class Entry:
     """One crop with its mask, before encoding; float32 tensors on the CPU."""
 
     pixels: torch.Tensor
-    """3×S×S, from -1 to 1; the target's hole is BLANK."""
+    """3×H×W, from -1 to 1; the target's hole is BLANK."""
     mask: torch.Tensor
-    """1×S×S, 1 where the model is to fill: m, and on the target also its hole."""
+    """1×H×W, 1 where the model is to fill: m, and on the target also its hole."""
     hole: torch.Tensor
-    """1×S×S, 1 in the target's hole; 0 everywhere on a reference."""
+    """1×H×W, 1 in the target's hole; 0 everywhere on a reference."""
     noises: tuple[int, int]
     """Seeds of the VAE's samples of the image and of the masked image."""
 
     @property
     def masked(self) -> torch.Tensor:
-        """(1 - m) ⊙ x, 3×S×S."""
+        """(1 - m) ⊙ x, 3×H×W."""
         return self.pixels * (1 - self.mask)
 
 
@@ -111,40 +119,41 @@ class Photos:
 
     photos: tuple[Photo, ...]
     settings: RealFillSettings
-    size: int
-    """Side of a crop, in pixels."""
+    size: Size
+    """Of a crop: the one that the target is filled at, so that training shows the target at the scale it is filled at."""
     cell: int = 1
     """Side of a latent cell, in pixels."""
     seed: int = 0
 
     @classmethod
-    def of(cls, task: Task, settings: RealFillSettings, size: int, cell: int, seed: int, patch: BoolImage | None = None) -> Photos:
+    def of(cls, task: Task, settings: RealFillSettings, size: Size, cell: int, seed: int, patch: BoolImage | None = None) -> Photos:
         """References and target; `patch` is held out of the target. Raises Unsupported where there is nothing to learn from."""
         hole = task.mask if patch is None else task.mask | patch
-        shorter = math.ceil(OVERSAMPLING * settings.crop * size)
-        known = () if hole.all() else (Photo.of(task.target, hole, shorter),)
-        photos = tuple(Photo.of(image, shorter=shorter) for image in task.references) + known
+        least = math.ceil(OVERSAMPLING * settings.crop * size[0]), math.ceil(OVERSAMPLING * settings.crop * size[1])
+        known = () if hole.all() else (Photo.of(task.target, hole, least),)
+        photos = tuple(Photo.of(image, least=least) for image in task.references) + known
         if not photos:
             raise Unsupported("there is nothing to learn from: no reference, and the mask covers the whole target")
         return cls(photos, settings, size, cell, seed)
 
     def entry(self, number: int) -> Entry:
-        """The fit's n-th random crop and mask: an image uniformly with replacement, a square of it, a mask."""
+        """The fit's n-th random crop and mask: an image uniformly with replacement, a part of it, a mask."""
         rng = generator(self.seed, Draw.ENTRY, number)
         photo = self.photos[rng.integers(len(self.photos))]
         pixels, hole = photo.crop(self._box(photo.image.size, rng), self.size)
         hole = whole_cells(hole, self.cell)
         pixels[hole] = BLANK
-        mask = LAWS[self.settings.masks].draw((self.size, self.size), self.settings.dropout_mask, rng) | hole
+        mask = LAWS[self.settings.masks].draw(self.size, self.settings.dropout_mask, rng) | hole
         first, second = (int(seed) for seed in rng.integers(2**62, size=2))
         return Entry(unit(pixels), plane(mask), plane(hole), (first, second))
 
-    def _box(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float, float, float]:
-        """Where a random square lies: as if the shorter side were scaled to 1 … `crop` times the size, and a square of the size cut out."""
+    def _box(self, size: Size, rng: np.random.Generator) -> tuple[float, float, float, float]:
+        """Where a random crop lies: as if the image were scaled to 1 … `crop` times what covers the crop's size, and that size cut out."""
         width, height = size
-        side = min(height, width) / rng.uniform(1, self.settings.crop)
-        left, top = rng.uniform(0, 1, 2) * (width - side, height - side)
-        return float(left), float(top), min(float(left + side), width), min(float(top + side), height)
+        scale = covers(size, self.size) * rng.uniform(1, self.settings.crop)
+        across, down = self.size[0] / scale, self.size[1] / scale
+        left, top = rng.uniform(0, 1, 2) * (max(0, width - across), max(0, height - down))
+        return float(left), float(top), min(float(left + across), width), min(float(top + down), height)
 
 
 def whole_cells(hole: BoolImage, cell: int) -> BoolImage:
@@ -152,16 +161,6 @@ def whole_cells(hole: BoolImage, cell: int) -> BoolImage:
     height, width = hole.shape
     touched = hole.reshape(height // cell, cell, width // cell, cell).any((1, 3))
     return np.asarray(touched.repeat(cell, 0).repeat(cell, 1))
-
-
-def unit(pixels: UInt8Image) -> torch.Tensor:
-    """3×H×W from -1 to 1, of H×W×3 from 0 to 255, as diffusers' image processor scales it."""
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def plane(mask: BoolImage) -> torch.Tensor:
-    """1×H×W of 0 and 1."""
-    return torch.from_numpy(mask.astype(np.float32))[None]
 
 
 @dataclass(frozen=True, eq=False)

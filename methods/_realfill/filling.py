@@ -1,23 +1,21 @@
-"""Filling: diffusers' own inpainting pipeline, one random generator a seed."""
+"""Filling, one random generator a seed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from realbench.image import UInt8Image
+from realbench.image import BoolImage, UInt8Image
 from realbench.method import Context, Fill
 from realbench.portion import Portion
 from realbench.scene import Task
 
-from .._diffusion.adapter import Steps, pil
+from .._diffusion.adapter import Steps
+from .._diffusion.conditions import of_text
 from .._diffusion.frame import Frame
-from .._diffusion.loading import generator
+from .._diffusion.sampling import Course, sample
 from .model import Model
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SAMPLERS = {"ddpm": "DDPMScheduler", "ddim": "DDIMScheduler", "dpm++": "DPMSolverMultistepScheduler"}
 XL_STRENGTH = 0.9999
@@ -31,8 +29,8 @@ def fill(model: Model, task: Task, seeds: Sequence[int], context: Context) -> It
     settings = model.settings
     many = context.device.startswith("cuda") and settings.memory == "auto"
     portion = Portion(settings.fill_batch or (AT_A_TIME if many else 1), "filling", lambda text: context.progress(0, len(seeds), text))
-    frame = Frame.fit(task.size, model.size, model.multiple)
-    image, mask = pil(frame.image_in(task.target, task.mask)), pil(frame.mask_in(task.mask, model.scale))
+    frame = model.frame(task)
+    image, mask = frame.image_in(task.target, task.mask), frame.mask_in(task.mask, model.scale)
     done = 0
 
     def work() -> list[UInt8Image]:
@@ -47,24 +45,13 @@ def fill(model: Model, task: Task, seeds: Sequence[int], context: Context) -> It
         yield from (Fill(seeds[first + i], image, tuple(portion.notes), {"sample": seconds}) for i, image in enumerate(images))
 
 
-def _sample(model: Model, frame: Frame, image: Image, mask: Image, seeds: Sequence[int], steps: Steps) -> list[UInt8Image]:
+def _sample(model: Model, frame: Frame, image: UInt8Image, mask: BoolImage, seeds: Sequence[int], steps: Steps) -> list[UInt8Image]:
     settings, pipeline = model.settings, model.pipeline
     pipeline.scheduler = scheduler(pipeline.scheduler, settings.sampler)
-    count = len(seeds)
-    answer = pipeline(
-        prompt=[settings.prompt] * count,
-        image=[image] * count,
-        mask_image=[mask] * count,
-        width=frame.working[0],
-        height=frame.working[1],
-        strength=XL_STRENGTH if model.is_xl else 1.0,
-        num_inference_steps=settings.inference_steps,
-        guidance_scale=settings.guidance,
-        generator=[generator(seed) for seed in seeds],
-        output_type="np",
-        callback_on_step_end=steps,
-    )
-    return [frame.image_out(working) for working in answer.images]
+    course = Course(settings.inference_steps, settings.guidance, XL_STRENGTH if model.is_xl else 1.0)
+    condition = of_text(pipeline, settings.prompt, "", len(seeds), frame.working, guided=course.guided)
+    images = sample(pipeline, condition, image, mask, seeds, course, steps.at)
+    return [frame.image_out(working) for working in images]
 
 
 def scheduler(present: Any, sampler: str) -> Any:

@@ -15,6 +15,7 @@ from realbench.scene import Task
 from . import holdout, lora
 from .data import Photos
 from .model import Model
+from .settings import FILLING
 from .train import Trainer
 
 
@@ -56,14 +57,15 @@ def _trainer(model: Model, task: Task, seed: int, context: Context) -> Trainer:
     held_out = None if patch is None else holdout.HeldOut.of(model, task, patch, seed, Portion(1, "encoding"))
     if model.settings.stop_every and held_out is None:
         notes.append("no early stop: the known region has no place for a patch to hold out")
-    photos = Photos.of(task, model.settings, model.size, model.scale, seed, patch if held_out else None)
+    photos = Photos.of(task, model.settings, model.frame(task).working, model.scale, seed, patch if held_out else None)
     return Trainer(model, photos, context, seed, held_out, _path(model, task, seed, context, patch), notes=notes)
 
 
 def _path(model: Model, task: Task, seed: int, context: Context, patch: BoolImage | None) -> Path:
     """Where the checkpoint lies: named after all that a fit depends on, so that it is never taken for another's."""
     held = "" if patch is None else fingerprint.of_array(patch)
-    key = [fingerprint.of_data(asdict(model.settings)), task.digest, str(seed), model.revision, str(model.dtype), held]
+    settings = {name: value for name, value in asdict(model.settings).items() if name not in FILLING}
+    key = [fingerprint.of_data(settings), task.digest, str(seed), model.revision, str(model.dtype), held]
     return context.work / f"realfill-{fingerprint.short(key)}.pt"
 
 

@@ -11,9 +11,9 @@ from realbench.image import BoolImage
 from realbench.portion import Portion
 from realbench.scene import Task
 
-from .._diffusion.frame import Frame
-from .data import Batch, Draw, Entry, generator, noise_of, plane, unit
-from .loss import at_latents, squared_error
+from .._diffusion.vae import at_latents, plane, unit
+from .data import Batch, Draw, Entry, generator, noise_of
+from .loss import squared_error
 from .model import Model, Text
 
 SHARES = (1 / 4, 1 / 6, 1 / 8)
@@ -49,7 +49,7 @@ class HeldOut:
     @classmethod
     def of(cls, model: Model, task: Task, patch: BoolImage, seed: int, portion: Portion) -> HeldOut | None:
         """None where no latent cell lies wholly inside the patch."""
-        frame = Frame.fit(task.size, model.size, model.multiple)
+        frame = model.frame(task)
         cell = model.scale
         hole, mask, inside = frame.mask_in(task.mask, cell), frame.mask_in(task.mask | patch, cell), plane(~frame.mask_in(~patch, cell))
         pixels = unit(frame.image_in(task.target, task.mask))

@@ -16,6 +16,8 @@ FILE = "pytorch_lora_weights.safetensors"
 """Where diffusers' load_lora_weights looks by itself."""
 UNET_LAYERS = ("to_k", "to_q", "to_v", "to_out.0")
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
+LOCAL = ("base_model_name_or_path", "revision")
+"""What peft's configuration says of this machine."""
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
@@ -62,7 +64,7 @@ def write(pipeline: Any, folder: Path) -> None:
     convert: Any = state_dict_utils.convert_state_dict_to_diffusers
     for name, model in {"unet": pipeline.unet, **text_encoders(pipeline)}.items():
         if getattr(model, "peft_config", None):
-            state = convert(get_peft_model_state_dict(model, adapter_name=NAME))
+            state = convert(get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False))
             layers[f"{name}_lora_layers"] = {key: value.float().cpu().contiguous() for key, value in state.items()}
             layers[f"{name}_lora_adapter_metadata"] = _plain(model.peft_config[NAME].to_dict())
     type(pipeline).save_lora_weights(folder, weight_name=FILE, **layers)
@@ -88,8 +90,9 @@ def _ordered(data: bytes) -> bytes:
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as JSON holds it, the same bytes every time."""
-    return {key: sorted(value) if isinstance(value, (set, frozenset)) else value for key, value in config.items()}
+    """A configuration as JSON holds it, the same bytes every time and everywhere: not where the base model lies on this machine."""
+    kept = {key: value for key, value in config.items() if key not in LOCAL}
+    return {key: sorted(value) if isinstance(value, (set, frozenset)) else value for key, value in kept.items()}
 
 
 class LayerDropout:

@@ -13,11 +13,6 @@ MARGIN = 1
 """Latent cells around the hole that do not count either: the VAE's convolutions carry the hole's blank into them."""
 
 
-def at_latents(mask: torch.Tensor, scale: int) -> torch.Tensor:
-    """n×1×h×w of an n×1×H×W mask: each cell has its first pixel's value, as in diffusers' pipelines."""
-    return F.interpolate(mask, size=(mask.shape[-2] // scale, mask.shape[-1] // scale))
-
-
 def counted(hole: torch.Tensor, scale: int) -> torch.Tensor:
     """1 − M_tgt at the latents' resolution (n×1×h×w): 0 in every cell that touches the hole, and in the MARGIN cells around it."""
     touched = F.max_pool2d(hole, scale)

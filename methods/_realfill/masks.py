@@ -21,6 +21,8 @@ class Rectangles:
     """A rectangle's width as a share of the image's, and its height likewise, uniform and independent."""
     complement: float = 0.5
     """Probability that the known part is the union, instead of the part to fill."""
+    margin: float = 0.0
+    """What no rectangle touches along each edge, as a share of the image's side."""
 
     def draw(self, size: tuple[int, int], everything: float, rng: np.random.Generator) -> BoolImage:
         """A mask (bool H×W) of `size` = (width, height), all True with the probability `everything`."""
@@ -37,9 +39,10 @@ class Rectangles:
     def _span(self, length: int, rng: np.random.Generator) -> slice:
         shortest, longest = self.sides(length)
         side = int(rng.integers(shortest, longest + 1))
-        start = int(rng.integers(0, length - side + 1))
+        margin = min(round(self.margin * length), (length - side) // 2)
+        start = int(rng.integers(margin, length - side - margin + 1))
         return slice(start, start + side)
 
 
-LAWS = {"paper": Rectangles(2, 5, 0.1, 0.5), "public": Rectangles(1, 29, 0.03, 0.25)}
+LAWS = {"paper": Rectangles(2, 5, 0.1, 0.5), "public": Rectangles(1, 29, 0.03, 0.25, margin=0.01)}
 """`paper`: "several" rectangles, the numbers are ours since it states none; `public`: the numbers of the public code."""

@@ -10,28 +10,23 @@ from typing import Any
 
 import torch
 
-from realbench.errors import RealbenchError, Unsupported
+from realbench.errors import RealbenchError
 from realbench.method import Context
 from realbench.portion import Portion
+from realbench.scene import Task
 from realbench.weights import resolve
 
 from .._diffusion.backbones import backbone
-from .._diffusion.inpainting import working_size
-from .._diffusion.loading import dtype_for, load_pipeline, pipeline_name
+from .._diffusion.conditions import time_ids
+from .._diffusion.frame import Frame
+from .._diffusion.inpainting import open_unet, working_size
+from .._diffusion.loading import dtype_for, is_xl, spare
+from .._diffusion.vae import at_latents, encode, overflows, precise
 from . import lora
 from .data import Batch, Entry, noise_of
-from .loss import Objective, at_latents, counted
+from .loss import Objective, counted
 from .settings import RealFillSettings
 
-LATENTS = 4
-"""Channels of the latents of the U-Nets that diffusers' inpainting pipelines sample from."""
-RUNS_AS = {
-    "StableDiffusionInpaintPipeline": "StableDiffusionInpaintPipeline",
-    "StableDiffusionPipeline": "StableDiffusionInpaintPipeline",
-    "StableDiffusionXLInpaintPipeline": "StableDiffusionXLInpaintPipeline",
-    "StableDiffusionXLPipeline": "StableDiffusionXLInpaintPipeline",
-}
-"""The pipeline that trains and fills, by the class that a folder was saved as."""
 COMPILES = (7, 0)
 """Lowest CUDA capability that torch.compile writes kernels for."""
 
@@ -48,9 +43,8 @@ class Model:
     """A diffusers inpainting pipeline on its device, its parameters frozen."""
 
     def __init__(self, pipeline: Any, settings: RealFillSettings, device: str, dtype: torch.dtype, revision: str = "") -> None:
-        """Raises Unsupported for a U-Net that does not take latent, mask and masked latent, RealbenchError for a wrong size."""
+        """Raises RealbenchError for a wrong size."""
         self.pipeline, self.settings, self.device, self.dtype, self.revision = pipeline, settings, device, dtype, revision
-        _check_channels(pipeline)
         for model in (pipeline.unet, pipeline.vae, *lora.text_encoders(pipeline).values()):
             model.requires_grad_(False).eval()
         self.scale = int(pipeline.vae_scale_factor)
@@ -59,27 +53,27 @@ class Model:
         if self.size % self.multiple:
             raise RealbenchError(f"size={self.size}: expected a multiple of {self.multiple}, which this backbone works at")
         self.objective = Objective(pipeline.scheduler)
-        self.is_xl = hasattr(pipeline, "text_encoder_2")
+        self.is_xl = is_xl(pipeline)
         self.notes: list[str] = []
         self._unet = pipeline.unet
 
     @classmethod
     def load(cls, settings: RealFillSettings, context: Context) -> Model:
-        """From this machine's disk. Raises WeightsMissing."""
+        """From this machine's disk. Raises WeightsMissing, RealbenchError for a U-Net that does not see latent, mask and masked latent."""
         found = resolve(backbone(settings.backbone))
         dtype = _dtype(settings, context)
-        saved = pipeline_name(found.path)
-        if saved not in RUNS_AS:
-            raise RealbenchError(f"{found.path}: expected an inpainting pipeline ({', '.join(RUNS_AS)}), found a {saved}")
-        pipeline = load_pipeline(RUNS_AS[saved], found.path, device=context.device, dtype=dtype)
+        pipeline = open_unet(found.path, context.device, dtype)
         if settings.memory == "low":
-            pipeline.vae.enable_slicing()
-            pipeline.vae.enable_tiling()
+            spare(pipeline)
         return cls(pipeline, settings, context.device, dtype, found.revision)
 
     def serves(self, context: Context) -> bool:
         """Whether this is the model for a context."""
         return self.device == context.device and self.dtype == _dtype(self.settings, context)
+
+    def frame(self, task: Task) -> Frame:
+        """The target's place in the image that is worked at."""
+        return Frame.fit(task.size, self.size, self.multiple)
 
     def begin(self) -> None:
         """Make the U-Net ready for training, its LoRA included."""
@@ -87,14 +81,15 @@ class Model:
         unet = self.pipeline.unet
         if self.settings.memory == "low":
             unet.enable_gradient_checkpointing()
-        if self.is_xl and self.pipeline.vae.config.get("force_upcast"):
-            self.pipeline.vae.to(torch.float32)  # as SDXL's pipeline does: its VAE overflows in half precision
+        if overflows(self.pipeline):
+            self.pipeline.vae.to(torch.float32)
         self._unet = self._compiled(unet) if self.settings.accelerate and self.device.startswith("cuda") else unet
 
     def end(self) -> None:
         """Leave training."""
         self._unet = self.pipeline.unet
-        self.pipeline.vae.to(self.dtype)
+        if overflows(self.pipeline):
+            self.pipeline.vae.to(self.dtype)
         self.pipeline.unet.disable_gradient_checkpointing()
 
     def micro_batch(self) -> int:
@@ -129,7 +124,9 @@ class Model:
         joined = torch.cat([noisy, batch.mask, batch.masked], 1).to(self.dtype)
         added = None
         if text.pooled is not None:
-            added = {"text_embeds": text.pooled[rows], "time_ids": self._time_ids(noisy)}
+            size = noisy.shape[-1] * self.scale, noisy.shape[-2] * self.scale
+            ids = time_ids(self.pipeline, size).to(self.device, self.dtype).repeat(len(noisy), 1)
+            added = {"text_embeds": text.pooled[rows], "time_ids": ids}
         # A look at the held-out patch has a shape of its own: compiling for it would cost more than it saves.
         unet = self._unet if torch.is_grad_enabled() else self.pipeline.unet
         with self._autocast():
@@ -137,23 +134,19 @@ class Model:
         return answer
 
     def _latents(self, images: Sequence[torch.Tensor], seeds: Sequence[int], portion: Portion) -> torch.Tensor:
-        vae = self.pipeline.vae
         done: list[torch.Tensor] = []
+
+        def some(part: slice) -> torch.Tensor:
+            with precise(self.pipeline) as vae:
+                answer = encode(vae, torch.stack(list(images[part])).to(self.device))
+            return answer.sampled(len(answer.mean), lambda: torch.stack([noise_of(answer.mean.shape[1:], seed) for seed in seeds[part]]))
 
         def go_on() -> None:
             while len(done) < len(images):
-                part = slice(len(done), len(done) + portion.size)
-                answer = vae.encode(torch.stack(list(images[part])).to(self.device, vae.dtype))
-                done.extend(_sampled(answer, seeds[part]) * vae.config.scaling_factor)
+                done.extend(some(slice(len(done), len(done) + portion.size)))
 
         portion.attempt(go_on)
         return torch.stack(done)
-
-    def _time_ids(self, latents: torch.Tensor) -> torch.Tensor:
-        """SDXL's size conditions, as its pipeline gives them for an uncropped image of this size."""
-        size = [latents.shape[-2] * self.scale, latents.shape[-1] * self.scale]
-        last = [6.0] if self.pipeline.config.get("requires_aesthetics_score") else size
-        return torch.tensor([[*size, 0, 0, *last]], device=self.device, dtype=self.dtype).repeat(len(latents), 1)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.partition(":")[0], self.dtype, enabled=self.dtype != torch.float32)
@@ -168,28 +161,8 @@ class Model:
         return torch.compile(unet)
 
 
-def _sampled(answer: Any, seeds: Sequence[int]) -> torch.Tensor:
-    """A sample of the VAE's distribution for each image (float32), or the latents of a VAE without one."""
-    if hasattr(answer, "latents"):
-        return torch.as_tensor(answer.latents).float()
-    mean, deviation = answer.latent_dist.mean.float(), answer.latent_dist.std.float()
-    sampled: torch.Tensor = mean + deviation * torch.stack([noise_of(mean.shape[1:], seed) for seed in seeds]).to(mean.device)
-    return sampled
-
-
 def _dtype(settings: RealFillSettings, context: Context) -> torch.dtype:
     asked: str = settings.precision
     if asked == "auto":
         asked = "half" if settings.memory == "low" else "float32" if context.dtype == "auto" else context.dtype
     return dtype_for(context.device, "" if asked == "half" else asked)
-
-
-def _check_channels(pipeline: Any) -> None:
-    latents, found = pipeline.vae.config.latent_channels, pipeline.unet.config.in_channels
-    wanted = 2 * latents + 1
-    if found != wanted:
-        raise Unsupported(
-            f"the backbone's U-Net takes {found} channels, expected {wanted} (latent, mask, masked latent): use an inpainting model"
-        )
-    if latents != LATENTS:
-        raise Unsupported(f"the backbone's latents have {latents} channels: diffusers' inpainting pipelines sample {LATENTS} only")

@@ -26,6 +26,7 @@ class RealFillSettings:
     batch: int = field(default=16, metadata=_say("images a step, drawn with replacement"))
     unet_lr: float = field(default=2e-4, metadata=_say("learning rate of the U-Net's LoRA"))
     text_lr: float = field(default=4e-5, metadata=_say("learning rate of the text encoder's LoRA; 0: it is not trained"))
+    clip: float = field(default=0.0, metadata=_say("gradients are shortened to this norm, all layers together; 0: never"))
     schedule: Literal["constant", "linear", "cosine"] = field(default="constant", metadata=_say("course of both rates after the warm-up"))
     warmup: int = field(default=0, metadata=_say("steps over which both rates rise from 0"))
     prompt: str = field(default="a photo of sks", metadata=_say("text of every image, in training and in filling"))
@@ -53,7 +54,7 @@ class RealFillSettings:
     stop_patience: int = field(default=3, metadata=_say("stop after so many looks without a better loss"))
 
     def __post_init__(self) -> None:
-        least = {"rank": 1, "alpha": 0, "steps": 1, "batch": 1, "unet_lr": 0, "text_lr": 0, "warmup": 0, "crop": 1, "size": 0}
+        least = {"rank": 1, "alpha": 0, "steps": 1, "batch": 1, "unet_lr": 0, "text_lr": 0, "warmup": 0, "clip": 0, "crop": 1, "size": 0}
         least |= {"inference_steps": 1, "guidance": 0, "fill_batch": 0, "micro_batch": 0, "checkpoint_every": 0, "pool": 0}
         least |= {"refresh": 0, "text_every": 1, "stop_every": 0, "stop_patience": 1}
         for name, bound in least.items():
@@ -70,6 +71,8 @@ class RealFillSettings:
             raise UsageError(f"refresh: expected at most the pool's {self.pool}, found {self.refresh}")
 
 
+FILLING = ("sampler", "inference_steps", "guidance", "fill_batch")
+"""Settings that a fit does not read."""
 PAPER: Mapping[str, Any] = {
     "rank": 8,
     "steps": 2000,
@@ -85,7 +88,7 @@ PAPER: Mapping[str, Any] = {
     "guidance": 1.0,
 }
 """Tang et al., section 4 and the supplement; what they leave open has the defaults of the settings."""
-PUBLIC: Mapping[str, Any] = {**PAPER, "alpha": 16, "warmup": 100, "masks": "public"}
+PUBLIC: Mapping[str, Any] = {**PAPER, "alpha": 16, "warmup": 100, "clip": 1.0, "masks": "public"}
 """The README's run of the public code, without that code's bugs."""
 FAST: Mapping[str, Any] = {
     **PAPER,

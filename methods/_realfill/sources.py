@@ -9,6 +9,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
+from realbench.errors import RealbenchError
+
 from .data import Batch, Entry, Photos
 
 Encode = Callable[[Sequence[Entry]], Batch]
@@ -28,19 +30,35 @@ class Source(Protocol):
         """Stop."""
 
 
+ALONE = "crops are encoded between steps, since there is no memory for it beside a step"
+
+
 class Ahead(Generic[T]):
     """Work for step n + 1 is done in the background while step n is trained."""
 
-    def __init__(self, work: Callable[[int], T]) -> None:
+    def __init__(self, work: Callable[[int], T], say: Callable[[str], None] = lambda text: None) -> None:
+        """`say` is told if the background has to be given up."""
         self._work = work
+        self._say = say
         self._executor = ThreadPoolExecutor(1)
         self._waiting: dict[int, Future[T]] = {}
+        self._alone = False
 
     def get(self, step: int, last: int) -> T:
-        """This step's result, once it is there; the next one is begun, up to the step `last`."""
-        future = self._waiting.pop(step, None) or self._executor.submit(self._work, step)
-        result = future.result()
-        if step < last:
+        """This step's result, once it is there; the next one is begun, up to the step `last`.
+
+        Where the memory does not suffice for both, this and all further ones are made here, while nothing is trained.
+        """
+        future = self._waiting.pop(step, None)
+        try:
+            result = self._work(step) if future is None else future.result()
+        except RealbenchError:
+            if future is None:
+                raise
+            result = self._work(step)
+            self._alone = True
+            self._say(ALONE)
+        if step < last and not self._alone:
             self._waiting[step + 1] = self._executor.submit(self._work, step + 1)
         return result
 
@@ -73,14 +91,14 @@ class Pool:
     Slot j holds the newest sample whose number leaves the remainder j, so the pool's content follows from the step alone.
     """
 
-    def __init__(self, photos: Photos, encode: Encode, device: str) -> None:
+    def __init__(self, photos: Photos, encode: Encode, device: str, say: Callable[[str], None] = lambda text: None) -> None:
         self._photos = photos
         self._encode = encode
         self._slots, self._fresh, self._last = photos.settings.pool, photos.settings.refresh, photos.settings.steps - 1
         self._stream: Any = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(device))  # what the model's preparation has still to do
-        self._ahead = Ahead(self._renewal)
+        self._ahead = Ahead(self._renewal, say)
         self._held: Batch | None = None
         self._at = -1
 

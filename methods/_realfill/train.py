@@ -21,7 +21,7 @@ from .holdout import HeldOut
 from .loss import squared_error
 from .model import Model, Text
 from .sources import Fresh, Pool, Source
-from .turns import Turn, rate
+from .turns import Turn, clock, rate
 
 HORIZON = 50
 """Steps over which the loss shown is averaged."""
@@ -89,8 +89,8 @@ class Trainer:
         self._settle()
 
     def save(self) -> None:
-        """Write the checkpoint."""
-        self.at.loss = float(self._loss)
+        """Write the checkpoint. Raises RealbenchError where training has diverged: nothing could go on from there."""
+        self._check()
         tensors = {name: value.detach().cpu() for name, value in self.parameters.items()}
         state: dict[str, Any] = {"at": vars(self.at), "lora": tensors, "kept": self.kept, "notes": self.notes + self.portion.notes}
         state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "size": self.portion.size}
@@ -111,17 +111,21 @@ class Trainer:
 
     def _step(self, source: Source) -> None:
         settings, step = self.settings, self.at.step
-        shape = (self.model.pipeline.vae.config.latent_channels, *[self.photos.size // self.model.scale] * 2)
+        width, height = (side // self.model.scale for side in self.photos.size)
+        shape = (self.model.pipeline.vae.config.latent_channels, height, width)
         turn = Turn.draw(settings, self.seed, step, self.model.objective.steps, shape, self.model.device)
         batch = source.batch(step, turn.picks)
         text = self._kept_text(step)
         self.dropout.draw(generator(self.seed, Draw.LAYERS, step))
         loss = self.portion.attempt(lambda: self._gradients(batch, turn, text))
+        if settings.clip:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * rate(settings, step)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        smoothed = loss if step == 0 else torch.lerp(self._loss, loss, 1 / min(step + 1, HORIZON))
+        smoothed = torch.where(self._loss.isfinite(), torch.lerp(self._loss, loss, 1 / min(step + 1, HORIZON)), loss)
         self._loss = torch.where(smoothed.isfinite(), smoothed, self._loss)
 
     def _gradients(self, batch: Batch, turn: Turn, text: Text | None) -> torch.Tensor:
@@ -156,7 +160,7 @@ class Trainer:
             return False
         self.dropout.all_on()
         with torch.no_grad():
-            loss = self.held_out.loss(self.model.text())
+            loss = self.portion.attempt(lambda: self.held_out.loss(self.model.text()) if self.held_out else 0.0)
         if loss < self.at.best:
             self.at.best, self.at.best_step, self.at.misses = loss, self.at.step, 0
             self.kept = {name: value.detach().cpu().clone() for name, value in self.parameters.items()}
@@ -164,32 +168,38 @@ class Trainer:
             self.at.misses += 1
         return self.at.misses >= self.settings.stop_patience
 
+    def _check(self) -> None:
+        """Raises RealbenchError where training has diverged; the loss would not tell, being kept from what is no number."""
+        self.at.loss = float(self._loss)
+        if not torch.stack([value.isfinite().all() for value in self.parameters.values()]).all():
+            raise RealbenchError(f"training diverged before step {self.at.step}; use a lower unet_lr and text_lr, or precision=float32")
+
     def _settle(self) -> None:
         """The LoRA to keep, and what to say of it."""
-        loss = self.at.loss = float(self._loss)
-        if not math.isfinite(loss) or not all(value.isfinite().all() for value in self.parameters.values()):
-            raise RealbenchError(
-                f"training diverged: loss {loss} after {self.at.step} steps; use a lower unet_lr and text_lr, or precision=float32"
-            )
+        self._check()
+        loss = self.at.loss
+        if not math.isfinite(loss):
+            raise RealbenchError(f"training diverged: no loss of {self.at.step} steps is a number; use precision=float32")
         self.notes.insert(0, f"loss {loss:.4f} after {self.at.step} steps")
         if self.kept:
             self._put(self.kept)
             self.notes.append(f"kept the LoRA of step {self.at.best_step}, the best on the held-out patch (loss {self.at.best:.4f})")
 
     def _report(self) -> None:
-        """Progress about twice a second: reading the loss waits for the GPU."""
+        """Progress about twice a second: reading the loss waits for the GPU. Raises RealbenchError where training has diverged."""
         settings, now = self.settings, time.monotonic()
         if self.at.step == settings.steps or now - self._clock[0] > 0.5:
-            self.at.loss = float(self._loss)
+            self._check()
             speed = (self.at.step - self._clock[1]) / max(now - self._clock[0], 1e-9)
             self._clock = now, self.at.step
-            self.context.progress(self.at.step, settings.steps, f"loss {self.at.loss:.4f}, {speed:.2g} steps/s")
+            left = clock((settings.steps - self.at.step) / speed)
+            self.context.progress(self.at.step, settings.steps, f"loss {self.at.loss:.4f}, {speed:.2g} steps/s, {left} left")
 
     def _source(self) -> Source:
         def encode(entries: Sequence[Entry]) -> Batch:
             return self.model.encode(entries, self.encoding)
 
-        return Pool(self.photos, encode, self.model.device) if self.settings.pool else Fresh(self.photos, encode)
+        return Pool(self.photos, encode, self.model.device, self.notes.append) if self.settings.pool else Fresh(self.photos, encode)
 
     def _put(self, values: Mapping[str, torch.Tensor]) -> None:
         with torch.no_grad():

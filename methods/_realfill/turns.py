@@ -35,6 +35,12 @@ class Turn:
         return cls(list(picks), *planes)
 
 
+def clock(seconds: float) -> str:
+    """A time as a person says it."""
+    minutes = round(seconds / 60)
+    return f"{round(seconds)} s" if seconds < 100 else f"{minutes} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
+
+
 def rate(settings: RealFillSettings, step: int) -> float:
     """What both learning rates are multiplied by at a step, counted from 0."""
     if step < settings.warmup:

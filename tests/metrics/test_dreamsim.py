@@ -116,6 +116,20 @@ def test_equals_dreamsims_own_call(release, tmp_path, monkeypatch, kind):
     assert abs(expected[0] - expected[1]) > 10 * TOLERANCE
 
 
+@pytest.mark.parametrize("kind", ["ensemble", "dino_vitb16"])
+def test_the_layers_are_dreamsims_to_the_epsilon(release, kind):
+    """An epsilon is too small for a score to show it."""
+    from realbench.metrics._dreamsim import skeleton
+
+    theirs, _ = release(kind)
+    found, expected = (
+        [module.eps for module in network.extractor_list.modules() if isinstance(module, torch.nn.LayerNorm)]
+        for network in (skeleton(kind, "cpu"), theirs.base_model.model)
+    )
+    assert found == expected
+    assert set(found) == ({1e-5, 1e-6} if kind == "ensemble" else {1e-6})
+
+
 def test_the_adapters_count(release, tmp_path, monkeypatch):
     """What is compared with has LoRA that changes the distance: without it the test above could pass on the bare trunks."""
     network, preprocess, _ = converted(release, "ensemble", tmp_path, monkeypatch)
@@ -152,8 +166,12 @@ def test_loading_leaves_the_package_as_it_was(release, tmp_path, monkeypatch):
 
 
 def test_weights_of_another_model_are_refused(release, tmp_path, monkeypatch):
+    from safetensors.torch import load_file
+
     _, _, file = converted(release, "dino_vitb16", tmp_path, monkeypatch)
-    for state in ({"extractor_list.0.model.cls_token": torch.zeros(1, 1, 24)}, {"a": torch.zeros(1)}):
+    whole = load_file(file)
+    renamed = {name.replace("cls_token", "other"): tensor for name, tensor in whole.items()}
+    for state in (renamed, {"a": torch.zeros(1)}, {**whole, "more": torch.zeros(1)}):
         saved(state, file)
         with pytest.raises(RealbenchError, match="expected the tensors of DreamSim dino_vitb16"):
             score(DreamSim(Config("dino_vitb16")), scene(photograph(1)), photograph(2))
