@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from realbench.errors import UsageError
@@ -36,10 +36,10 @@ class RealFillSettings:
     masks: Literal["paper", "public"] = field(default="paper", metadata=_say("few large or many small random rectangles"))
     crop: float = field(default=1.125, metadata=_say("training images are scaled by up to this before a square is cropped"))
     size: int = field(default=0, metadata=_say("working size in pixels; 0: the backbone's own"))
-    sampler: Literal["ddpm", "ddim", "dpm++"] = field(default="ddpm", metadata=_say("how fills are sampled"))
-    inference_steps: int = field(default=200, metadata=_say("sampling steps of a fill"))
-    guidance: float = field(default=1.0, metadata=_say("classifier-free guidance; 1: none"))
-    fill_batch: int = field(default=0, metadata=_say("seeds filled at a time; 0: 4 on a GPU with memory=auto, else 1"))
+    sampler: Literal["ddpm", "ddim", "dpm++"] = field(default="ddpm", metadata=_say("how fills are sampled", stage="fill"))
+    inference_steps: int = field(default=200, metadata=_say("sampling steps of a fill", stage="fill"))
+    guidance: float = field(default=1.0, metadata=_say("classifier-free guidance; 1: none", stage="fill"))
+    fill_batch: int = field(default=0, metadata=_say("seeds filled at a time; 0: 4 on a GPU with memory=auto, else 1", stage="fill"))
     memory: Literal["auto", "low"] = field(default="auto", metadata=_say("low: checkpointing, micro-batches, half precision, VAE in tiles"))
     micro_batch: int = field(default=0, metadata=_say("images at a time within a step; 0: all, or 1 with memory=low"))
     precision: Literal["auto", "half", "float32", "float16", "bfloat16"] = field(
@@ -71,8 +71,8 @@ class RealFillSettings:
             raise UsageError(f"refresh: expected at most the pool's {self.pool}, found {self.refresh}")
 
 
-FILLING = ("sampler", "inference_steps", "guidance", "fill_batch")
-"""Settings that a fit does not read."""
+FILLING = tuple(item.name for item in fields(RealFillSettings) if item.metadata.get("stage") == "fill")
+"""Settings that a fit does not read: rows that differ in them share their fits."""
 PAPER: Mapping[str, Any] = {
     "rank": 8,
     "steps": 2000,
