@@ -5,8 +5,8 @@
 
 The architecture has random weights: speed does not depend on values. The plain loop encodes image and masked image of every sample,
 runs the text encoder, the U-Net and AdamW, in float32 (the script's default) and under bfloat16 autocast. Printed for each: steps and
-images a second, peak memory, and the share of the device's matmul peak, measured in the same run; floating-point operations are
-counted on one step by torch's FlopCounterMode (the plain loop's are the reference: "useful" work a preset leaves out counts for nothing).
+images a second, the floating-point operations an image (counted by torch's FlopCounterMode on each loop's own steps: a preset that leaves
+work out has fewer), their rate as a share of the device's matmul peak, measured in the same run, and peak memory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -26,6 +27,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from realbench.method import Context
+from realbench.methods._diffusion.loading import spare
 from realbench.methods._realfill import train
 from realbench.methods._realfill.fitting import fit
 from realbench.methods._realfill.model import Model
@@ -205,16 +207,67 @@ def time_plain(step: Callable[[], None], device: str, steps: int, warm: int) -> 
     return clock
 
 
-def time_ours(settings: RealFillSettings, scale: Scale, device: str, dtype: torch.dtype, steps: int, warm: int, folder: Path) -> Clock:
-    """Run a fit of our own and time its steps; the crops come from photographs of noise larger than the working size."""
-    rng = np.random.default_rng(0)
-    side = scale.pixels
-    photographs = tuple(rng.integers(0, 256, (side, side + 64, 3), dtype=np.uint8) for _ in range(4))
-    mask = np.zeros((side, side + 64), bool)
-    mask[side // 4 : side // 2, side // 4 : side // 2] = True
-    task = Task("noise", None, photographs[1:], photographs[0], mask)
-    settings = replace(settings, steps=steps + warm + 1, checkpoint_every=0, stop_every=0, size=side)
-    clock = Clock(device, warm)
+@dataclass(frozen=True)
+class Fit:
+    """A fit of our own with some settings."""
+
+    settings: RealFillSettings
+    scale: Scale
+    device: str
+    dtype: torch.dtype
+    folder: Path
+
+    def run(self, **changes: Any) -> None:
+        """Fit to photographs of noise, squares like the plain loop's images."""
+        rng = np.random.default_rng(0)
+        side = self.scale.pixels
+        photographs = tuple(rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(4))
+        mask = np.zeros((side, side), bool)
+        mask[side // 4 : side // 2, side // 4 : side // 2] = True
+        task = Task("noise", None, photographs[1:], photographs[0], mask)
+        pipe = pipeline(self.scale, self.device, self.dtype, self.folder)
+        if self.settings.memory == "low":
+            spare(pipe)
+        settings = replace(self.settings, checkpoint_every=0, stop_every=0, size=side, **changes)
+        fit(Model(pipe, settings, self.device, self.dtype), task, 0, Context(device=self.device, work=self.folder))
+
+    def flops(self) -> float:
+        """Floating-point operations a step: encoding and gradients, a mean over steps that train the text encoder and that don't."""
+        gradients, encoding = Counted(), Counted()
+        watched = mock.patch.object(train.Trainer, "_gradients", gradients.around(train.Trainer._gradients))
+        with watched, mock.patch.object(Model, "encode", encoding.around(Model.encode, len)):
+            self.run(steps=self.settings.text_every, pool=0, accelerate=False)
+        encoded = self.settings.refresh if self.settings.pool else self.settings.batch
+        return gradients.mean + encoded * encoding.mean
+
+
+class Counted:
+    """The mean floating-point operations of calls, or of the items that they were given."""
+
+    def __init__(self) -> None:
+        self.total, self.items = 0, 0
+
+    @property
+    def mean(self) -> float:
+        """Of one call or item."""
+        return self.total / self.items
+
+    def around(self, method: Callable[..., Any], items: Callable[[Any], int] = lambda _: 1) -> Callable[..., Any]:
+        """The method, counted."""
+
+        def counted(owner: Any, first: Any, *rest: Any) -> Any:
+            with FlopCounterMode(display=False) as counter:
+                answer = method(owner, first, *rest)
+            self.total += counter.get_total_flops()
+            self.items += items(first)
+            return answer
+
+        return counted
+
+
+def time_ours(one: Fit, steps: int, warm: int) -> Clock:
+    """Run a fit and time its steps."""
+    clock = Clock(one.device, warm)
     original = train.Trainer._step
 
     def timed(self: train.Trainer, source: Any) -> None:
@@ -223,7 +276,7 @@ def time_ours(settings: RealFillSettings, scale: Scale, device: str, dtype: torc
 
     train.Trainer._step = timed  # type: ignore[method-assign]
     try:
-        fit(Model(pipeline(scale, device, dtype, folder), settings, device, dtype), task, 0, Context(device=device, work=folder))
+        one.run(steps=steps + warm + 1)
     finally:
         train.Trainer._step = original  # type: ignore[method-assign]
     return clock
@@ -255,25 +308,26 @@ def compare(scale: Scale, device: str, batch: int, steps: int, half: torch.dtype
     step = plain(scale, device, batch, None, folder)
     with FlopCounterMode(display=False) as counter:
         step()
-    flops = counter.get_total_flops() / batch
-    print(f"plain loop: {flops / 1e9:.1f} GFLOP an image, batch {batch}, {scale.pixels} px")
-    print(f"{'':<22}{'steps/s':>9}{'images/s':>10}{'ratio':>8}{'peak share':>12}{'memory GB':>11}")
+    plainly = counter.get_total_flops() / batch
+    print(f"batch {batch} (`fast`: its own), {scale.pixels} px")
+    print(f"{'':<22}{'steps/s':>9}{'images/s':>10}{'ratio':>8}{'GFLOP/image':>13}{'peak share':>12}{'memory GB':>11}")
     warm = 3
     base = 0.0
 
-    def line(name: str, clock: Clock, images: int, dtype: torch.dtype, *, reference: bool = False) -> None:
+    def line(name: str, clock: Clock, images: int, dtype: torch.dtype, flops: float, *, reference: bool = False) -> None:
         nonlocal base
         rate = images / clock.seconds
         base = rate if reference else base
         share = rate * flops / peaks[dtype]
-        print(f"{name:<22}{1 / clock.seconds:>9.2f}{rate:>10.2f}{rate / base:>8.2f}{share:>12.1%}{clock.memory:>11.2f}", flush=True)
+        work = f"{flops / 1e9:>13.1f}{share:>12.1%}"
+        print(f"{name:<22}{1 / clock.seconds:>9.2f}{rate:>10.2f}{rate / base:>8.2f}{work}{clock.memory:>11.2f}", flush=True)
 
-    line("plain float32", time_plain(step, device, steps, warm), batch, torch.float32, reference=True)
+    line("plain float32", time_plain(step, device, steps, warm), batch, torch.float32, plainly, reference=True)
     if half != torch.float32:
         del step
         gc.collect()
         step = plain(scale, device, batch, torch.bfloat16, folder)
-        line("plain bf16 autocast", time_plain(step, device, steps, warm), batch, half, reference=True)
+        line("plain bf16 autocast", time_plain(step, device, steps, warm), batch, half, plainly, reference=True)
     del step
     for name, changes in (("paper", {}), ("fast", {}), ("paper, memory=low", {"memory": "low"})):
         gc.collect()
@@ -284,7 +338,8 @@ def compare(scale: Scale, device: str, batch: int, steps: int, half: torch.dtype
             preset |= {"pool": 16}
         settings = RealFillSettings(**preset)
         dtype = torch.float32 if name == "paper" else half
-        line(f"realfill:{name}", time_ours(settings, scale, device, dtype, steps, warm, folder), settings.batch, dtype)
+        one = Fit(settings, scale, device, dtype, folder)
+        line(f"realfill:{name}", time_ours(one, steps, warm), settings.batch, dtype, one.flops() / settings.batch)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WEIGHTS = Weights(
     "paint-by-example",
     "Fantasy-Studio/Paint-by-Example",
+    "351e6427d8c28a3b24f7c751d43eb4b6735127f7",
     size="5 GB",
     licence="CreativeML Open RAIL-M",
     files=DIFFUSERS,

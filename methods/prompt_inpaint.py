@@ -62,7 +62,7 @@ class PromptInpaint(DiffusionMethod):
         paper="Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022 (Stable Diffusion)",
         licence="Apache-2.0 (diffusers); weights under their own",
         weights=tuple(WEIGHTS.values()),
-        needs=("gpu", "8 GB (sd2, sd15), 12 GB (sdxl), 40 GB (FLUX.1), less with memory=low"),
+        needs=("gpu", "8 GB (sd2, sd15), 12 GB (sdxl), 40 GB (FLUX.1), 45 GB (with a ControlNet), less with memory=low"),
         presets=PRESETS,
         default_preset="sd2",
         published=(

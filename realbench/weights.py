@@ -339,6 +339,7 @@ def _missing(wanted: Weights, reasons: Sequence[tuple[Source, Unavailable]], her
     causes = " and ".join(reason.cause for _, reason in reasons)
     parts = [f"{_title(wanted)} {'cannot be used' if here else 'are not on this machine'}: {causes}"]
     parts += [here] if here else []
+    parts += [f"nor is {wanted.name} a folder here"] if "/" in wanted.name else []
     parts.append(f"get them: {' or: '.join(dict.fromkeys(reason.mend for _, reason in reasons))}")
     source, reason = reasons[-1]
     if reason.elsewhere:

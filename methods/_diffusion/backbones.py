@@ -69,11 +69,12 @@ FLUX: Mapping[str, Weights] = {
             Weights(
                 f"flux-controlnet-{kind.lower()}",
                 f"alimama-creative/FLUX.1-dev-Controlnet-Inpainting-{kind}",
+                revision,
                 size="4 GB",
                 licence=_FLUX,
                 files=MODEL,
             )
-            for kind in ("Alpha", "Beta")
+            for kind, revision in (("Alpha", "main"), ("Beta", "4c71e88b32ab247b3c2518803224c7c6473dbeb9"))
         ),
     )
 }
