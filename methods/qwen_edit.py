@@ -57,7 +57,8 @@ class QwenEdit(DiffusionMethod):
     card = MethodCard(
         id="qwen-edit",
         title="Qwen-Image-Edit-2509",
-        summary="Repaints the target with an editor that reads it, its hole grey, and two references (or all); has no mask, so the harness composites.",
+        summary="Repaints the target with an editor that reads it, its hole grey, and two references (or all); it has no mask: the harness "
+        "composites.",
         paper="Wu et al., Qwen-Image Technical Report, arXiv 2508.02324",
         licence="Apache-2.0 (diffusers and weights)",
         weights=(WEIGHTS,),
