@@ -35,7 +35,8 @@ def fit(model: Model, task: Task, seed: int, context: Context) -> Fitted:
     pipeline = model.pipeline
     lora.remove(pipeline)
     try:
-        lora.add(pipeline, rank=settings.rank, alpha=settings.alpha, unet=settings.unet_lr > 0, text=settings.text_lr > 0, seed=seed)
+        unet, text = settings.unet_lr > 0, settings.text_lr > 0
+        lora.add(pipeline, rank=settings.rank, alpha=settings.alpha, unet=unet, text=text, seed=seed, where=settings.layers)
         model.begin()
         trainer = _trainer(model, task, seed, context)
         try:

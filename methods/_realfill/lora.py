@@ -14,7 +14,16 @@ import torch
 NAME = "default"
 FILE = "pytorch_lora_weights.safetensors"
 """Where diffusers' load_lora_weights looks by itself."""
-UNET_LAYERS = ("to_k", "to_q", "to_v", "to_out.0")
+ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
+UNET_LAYERS: Mapping[str, Sequence[str]] = {
+    "attention": ATTENTION,
+    "all": (
+        *ATTENTION,
+        *("proj_in", "proj_out", "ff.net.0.proj", "ff.net.2", "time_emb_proj"),
+        *("conv1", "conv2", "conv_shortcut", "conv", "conv_in", "conv_out"),
+    ),
+}
+"""Ends of the names of diffusers' layers, by the setting `layers`."""
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 LOCAL = ("base_model_name_or_path", "revision")
 """What peft's configuration says of this machine."""
@@ -26,11 +35,11 @@ def text_encoders(pipeline: Any) -> dict[str, Any]:
     return {name: encoder for name in TEXT_ENCODERS if (encoder := getattr(pipeline, name, None)) is not None}
 
 
-def add(pipeline: Any, *, rank: int, alpha: int, unet: bool, text: bool, seed: int) -> None:
+def add(pipeline: Any, *, rank: int, alpha: int, unet: bool, text: bool, seed: int, where: str = "attention") -> None:
     """A fresh float32 LoRA, the only thing that trains: its output is 0, its random half the same on every device."""
     from peft import LoraConfig
 
-    layers = {"unet": UNET_LAYERS} if unet else {}
+    layers: dict[str, Sequence[str]] = {"unet": UNET_LAYERS[where]} if unet else {}
     layers |= dict.fromkeys(text_encoders(pipeline), TEXT_LAYERS) if text else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -64,7 +73,9 @@ def write(pipeline: Any, folder: Path) -> None:
     convert: Any = state_dict_utils.convert_state_dict_to_diffusers
     for name, model in {"unet": pipeline.unet, **text_encoders(pipeline)}.items():
         if getattr(model, "peft_config", None):
-            state = convert(get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False))
+            state = get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False)
+            # diffusers' names exist for attention only, and its loader passes over them where others stand beside: a U-Net's stay peft's.
+            state = state if name == "unet" else convert(state)
             layers[f"{name}_lora_layers"] = {key: value.float().cpu().contiguous() for key, value in state.items()}
             layers[f"{name}_lora_adapter_metadata"] = _plain(model.peft_config[NAME].to_dict())
     type(pipeline).save_lora_weights(folder, weight_name=FILE, **layers)

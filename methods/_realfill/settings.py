@@ -21,6 +21,9 @@ class RealFillSettings:
         default="sd2", metadata=_say("sd2, sd15, sdxl, or the folder or hub id of an inpainting pipeline", path="or name")
     )
     rank: int = field(default=8, metadata=_say("rank of the LoRA"))
+    layers: Literal["attention", "all"] = field(
+        default="attention", metadata=_say("what of the U-Net has a LoRA: its attention, or every linear layer and convolution")
+    )
     alpha: int = field(default=0, metadata=_say("LoRA updates are scaled by alpha / rank; 0: alpha is the rank"))
     steps: int = field(default=2000, metadata=_say("most training steps"))
     batch: int = field(default=16, metadata=_say("images a step, drawn with replacement"))
