@@ -40,6 +40,7 @@ class ScoreStage:
     corrupt: list[Cell] = field(default_factory=list)
     """Cells whose images are not what their record vouches for: withdrawn, to be filled again."""
     _todo: dict[tuple[Cell, str], dict[str, str]] = field(default_factory=dict)
+    _said: set[tuple[str, str]] = field(default_factory=set)
     _index: dict[tuple[str, str, int, int], Cell] = field(default_factory=dict)
 
     def survey(self) -> Counter[str]:
@@ -124,7 +125,8 @@ class ScoreStage:
         self.folder.write_scores((cell, column.key, record) for cell, record in zip(cells, records, strict=True))
         self.states.update(record.state for record in records)
         self.weights_missing |= bool(outcome.data.get("weights_missing"))
-        if outcome.state != "ok":
+        if outcome.state != "ok" and (column.key, outcome.reason) not in self._said:
+            self._said.add((column.key, outcome.reason))  # missing weights are missing for every scene
             self.watch.say(f"{outcome.state}: metric {column.metric} on {outcome.unit.scene}: {outcome.reason}")
         self.watch.step(f"{column.metric}  {outcome.unit.scene}", len(outcome.unit.cells))
         if self.fail_fast and outcome.state in ("failed", "timeout"):

@@ -9,7 +9,9 @@ import pytest
 
 from realbench import bench
 from realbench.bench import Machine
+from realbench.errors import Exit
 from realbench.results import load_run
+from realbench.watch import Silent
 from tests.conftest import Plugins
 
 SOURCE = """
@@ -130,3 +132,26 @@ def test_an_escape_sequence_in_a_reason_reaches_no_terminal(capsys: pytest.Captu
     shown = capsys.readouterr().err
     assert "\x1b" not in shown and "\u202e" not in shown and "[bold]x[/bold]" in shown
     assert printable("a\tb\nc ä 語 \x1b") == "a\tb\nc ä 語 \\x1b"
+
+
+def test_what_a_metric_lacks_is_said_once_and_not_for_every_scene(suite: Path, tmp_path: Path, plugins: Plugins) -> None:
+    source = """
+from realbench.errors import WeightsMissing
+from realbench.metric import BaseMetric, MetricCard
+
+class Hungry(BaseMetric):
+    card = MetricCard("hungry", "Hungry", "Has no weights.", "higher", "full", "composite")
+    def prepare(self, scene, *, context):
+        raise WeightsMissing("weights w are not on this machine")
+    def score(self, prepared, batch): ...
+"""
+    plugins("metrics", {"hungry": "Hungry"}, source, module="hungry")
+    said: list[str] = []
+
+    class Listener(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    summary = bench.run(["telea"], scenes=suite, metrics=["hungry"], out=tmp_path / "run", watch=Listener())
+    assert summary.scores["unsupported"] == 3 and summary.exit_code == Exit.WEIGHTS_MISSING
+    assert [text for text in said if "weights w" in text] == ["unsupported: metric hungry on a: weights w are not on this machine"]
