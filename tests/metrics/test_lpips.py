@@ -411,7 +411,7 @@ def test_signature(metric, signature):
     assert metric.signature(Feather()) == signature
     assert metric.card.direction == "lower"
     assert metric.card.torch
-    assert [item.name for item in metric.card.weights] == ["lpips-alex", "lpips-vgg"]
+    assert [item.name for item in metric.card.weights] == ["lpips-alex", "lpips-vgg", "lpips-squeeze"]
 
 
 def test_a_configuration_survives_being_written_and_read():
