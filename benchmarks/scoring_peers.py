@@ -123,12 +123,13 @@ def _lpips(name: str, ours: Any, device: str) -> Pair:
 
 
 def _dists(name: str, ours: Any, device: str) -> Pair:
+    import torch
     from torchmetrics.functional.image.dists import DISTSNetwork
 
     from realbench.metrics import _torch
 
     with _untrained_trunks():
-        network = DISTSNetwork().to(device).eval()
+        network = DISTSNetwork().to(device).eval().to(memory_format=torch.channels_last)  # as ours, and LPIPS' of both
     theirs = {key: value for key, value in network.named_parameters() if value.dim() in (1, 4) and key not in ("alpha", "beta")}
     convolutions = [value for key, value in ours.metric._held[1].features.named_parameters()]
     for mine, other in zip(convolutions, [value for key, value in theirs.items() if key.startswith("stage")], strict=True):
@@ -168,7 +169,8 @@ def _cosine(name: str, ours: Any, device: str) -> Pair:
     def score(shown: Any, fill: Any) -> float:
         others = shown.references if name.endswith("-ref") else (shown.truth,)
         with _torch.exact():
-            return float(np.mean([float(torch.cosine_similarity(embedding(fill), embedding(other))) for other in others]))
+            own = embedding(fill)
+            return float(np.mean([float(torch.cosine_similarity(own, embedding(other))) for other in others]))
 
     return score
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -67,9 +67,24 @@ def give_back(key: Hashable) -> None:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """No gradients, and float32 that is float32 on every GPU: no TF32, no search for the fastest kernel."""
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+    """No gradients, and float32 that is float32 everywhere: no TF32 or bfloat16 inside products, no search for the fastest kernel.
+
+    Whatever other code of this process has set is set again afterwards.
+    """
+    with torch.inference_mode(), ExitStack() as stack:
+        for owner, name, value in _settings():
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, value)
         yield
+
+
+def _settings() -> list[tuple[Any, str, Any]]:
+    backends: Any = torch.backends
+    found = [(backends.cudnn, "benchmark", False), (backends.cudnn, "deterministic", True)]
+    if hasattr(backends.cuda.matmul, "fp32_precision"):
+        kernels = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+        return found + [(kernel, "fp32_precision", "ieee") for kernel in kernels]
+    return [*found, (backends.cuda.matmul, "allow_tf32", False), (backends.cudnn, "allow_tf32", False)]
 
 
 def portion(what: str, pixels_of_one: int, pixels_at_a_time: int) -> Portion:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from realbench.errors import UsageError
-from realbench.image import BoolImage, UInt8Image
+from realbench.image import UInt8Image
 from realbench.metric import BaseMetric, Batch, Context, MetricCard, Score
 from realbench.scene import Scene
 
@@ -19,10 +19,11 @@ from ._parts import pixels_of, truth_of, unsupported
 
 @dataclass(frozen=True)
 class Prepared:
-    """The region (H×W) and the truth's pixels in it (N×3)."""
+    """The truth (H×W×3), the region as 0 and 1 (H×W), and how many pixels it has."""
 
-    pixels: BoolImage
-    truth: npt.NDArray[np.int32]
+    truth: UInt8Image
+    region: npt.NDArray[np.uint8]
+    pixels: int
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,22 @@ class _OverRegion(BaseMetric):
     Config: ClassVar[type] = Config
 
     def prepare(self, scene: Scene, *, context: Context) -> Prepared:
-        """Pick the truth's pixels. Raises Unsupported where the scene has no truth."""
+        """Find the region. Raises Unsupported where the scene has no truth."""
         pixels = pixels_of(self.card.region, scene.mask)
-        return Prepared(pixels, truth_of(scene)[pixels].astype(np.int32))
+        return Prepared(truth_of(scene), pixels.astype(np.uint8), int(pixels.sum()))
 
     def score(self, prepared: Prepared, batch: Batch) -> list[Score]:
         """Decibels, +∞ for a fill that equals the truth on the region; unsupported where the region is empty."""
-        if not len(prepared.truth):
+        if not prepared.pixels:
             return unsupported(batch, f"the {self.card.region} region has no pixels")
         return [Score(self._decibels(image, prepared)) for image in batch.images(self.card.image)]
 
     def _decibels(self, image: UInt8Image, prepared: Prepared) -> float:
-        difference = image[prepared.pixels] - prepared.truth
-        total = int(np.square(difference).sum(dtype=np.int64))
-        return math.inf if total == 0 else 10 * math.log10(self.config.range**2 * difference.size / total)
+        import cv2
+
+        # Of 8-bit images OpenCV adds the squares as integers: the sum is exact.
+        total = cv2.norm(image, prepared.truth, cv2.NORM_L2SQR, prepared.region)
+        return math.inf if total == 0 else 10 * math.log10(self.config.range**2 * prepared.pixels * 3 / total)
 
 
 class PSNR(_OverRegion):

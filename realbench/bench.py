@@ -14,7 +14,7 @@ from typing import Any
 
 from realbench import __version__, machine, registry
 from realbench.composite import FEATHER, Feather
-from realbench.errors import Exit, UsageError
+from realbench.errors import Exit, RealbenchError, UsageError
 from realbench.fills import FillStage, StopRun
 from realbench.plan import Column, Row, column_of, parse_seeds, plan_columns, plan_rows
 from realbench.records import ColumnInfo, FillRecord, Invocation, Manifest, RowInfo, SceneInfo, now
@@ -159,9 +159,7 @@ def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine 
     with folder.lock():
         manifest = folder.read_manifest()  # again: another command may have worked on the run since
         feather = Feather(manifest.feather)
-        wanted = (
-            plan_columns(metrics, feather) if metrics else [column_of(one.metric, one.config, feather) for one in manifest.columns.values()]
-        )
+        wanted = plan_columns(metrics, feather) if metrics else _planned_again(manifest, feather, watch)
         known = list(dict.fromkeys(name for row in manifest.rows.values() for name in row.scenes))
         held = Scenes(suite)
         infos = held.survey([name for name in suite.ids if name in known], watch, strict=False)
@@ -232,6 +230,19 @@ def _restrict(suite: Suite, wanted: Sequence[str]) -> list[str]:
     if unknown:
         raise UsageError(f"--scene {unknown[0]}: not in {suite.root}; known: {', '.join(suite.ids)}")
     return [name for name in suite.ids if not wanted or name in wanted]
+
+
+def _planned_again(manifest: Manifest, feather: Feather, watch: Watcher) -> list[Column]:
+    """The run's columns; one that cannot be planned any more (a file it names has moved) keeps the scores it has."""
+    columns = []
+    for info in manifest.columns.values():
+        try:
+            columns.append(column_of(info.metric, info.config, feather))
+        except RealbenchError as error:
+            watch.say(f"left as it is: {info.signature}: {error}")
+    if manifest.columns and not columns:
+        raise UsageError("none of the run's metrics can be computed here; see above")
+    return columns
 
 
 def _open(folder: RunFolder, suite: Suite, feather: float | None) -> Manifest:

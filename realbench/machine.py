@@ -11,8 +11,11 @@ from typing import Any
 
 from realbench.errors import UsageError
 
-LIBRARIES = ("realbench", "numpy", "opencv-python-headless", "scikit-image", "pillow")
-TORCH_LIBRARIES = ("torch", "torchvision", "diffusers", "transformers", "peft", "kornia", "lpips", "open_clip_torch", "timm")
+LIBRARIES = ("realbench", "numpy", "scipy", "opencv-python-headless", "scikit-image", "pillow", "onnxruntime")
+TORCH_LIBRARIES = (
+    *("torch", "torchvision", "diffusers", "transformers", "peft"),
+    *("kornia", "lpips", "torchmetrics", "open_clip_torch", "timm", "dreamsim"),
+)
 
 
 def resolve_device(asked: str, torch_based: bool) -> str:
@@ -34,8 +37,8 @@ def resolve_device(asked: str, torch_based: bool) -> str:
 
 
 @cache
-def _environment(device: str, dtype: str, threads: int) -> dict[str, Any]:
-    libraries = LIBRARIES if "torch" not in sys.modules else LIBRARIES + TORCH_LIBRARIES
+def _environment(device: str, dtype: str, threads: int, torch_loaded: bool) -> dict[str, Any]:
+    libraries = LIBRARIES + TORCH_LIBRARIES if torch_loaded else LIBRARIES
     return {
         "device": device,
         "device_name": _device_name(device),
@@ -48,8 +51,8 @@ def _environment(device: str, dtype: str, threads: int) -> dict[str, Any]:
 
 
 def environment(device: str, dtype: str, threads: int) -> dict[str, Any]:
-    """Where and with what a number is made, as realbench.records.Environment holds it."""
-    return dict(_environment(device, dtype, threads))
+    """Where and with what a number was made, as realbench.records.Environment holds it; asked for afterwards, it names what was loaded."""
+    return dict(_environment(device, dtype, threads, "torch" in sys.modules))
 
 
 def peak_memory() -> dict[str, int]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from realbench.errors import UsageError
 
 DEFAULT_INDEX = "https://pypi.org/simple"
-_CREDENTIALS = re.compile(r"(?<=//)[^/@\s'\"]*@")
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s'\"]*@")
 _ORDER = ("global", "install", "download", ":env:")
 """Sections of pip's configuration, a later one before an earlier one."""
 _YES = ("y", "yes", "t", "true", "on", "1")

@@ -133,6 +133,16 @@ def _needed(plugin: Any, settings: Any) -> Sequence[Weights]:
     return needed
 
 
+def _identity(item: Weights) -> list[str]:
+    """Which weights these are: the pin, or what this machine has in its place (a folder's content, the commit that `main` stands for)."""
+    from realbench import weights
+
+    found = weights.status(item)
+    if found.path is None or found.commit == item.revision:
+        return [item.name, item.id, item.revision]
+    return [item.name, item.id, found.commit or f"content {fingerprint.of_path(found.path)}"]
+
+
 def settings_class(plugin: Any) -> type:
     """A method's Settings, or NoSettings for a plug-in that has none."""
     return getattr(plugin, "Settings", NoSettings)
@@ -172,7 +182,7 @@ def column_of(name: str, values: Mapping[str, Any], feather: Feather) -> Column:
     """A metric with its configuration, texts or values. Raises UsageError."""
     metric = registry.load("metrics", name)
     config = validate(metric.Config, values, f"metric {name}")
-    weights = [[item.id, item.revision] for item in _needed(metric, config)]
+    weights = [_identity(item) for item in _needed(metric, config)]
     source = fingerprint.of_data([fingerprint.of_source(metric), registry.third_party("metrics", name), weights])
     return Column(name, asdict(config), metric.card, metric(config).signature(feather), source)
 

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ class Session:
         if head["scene"] != self.scene:
             self.prepared.clear()
             self.scene = head["scene"]
-        scene = _scene(request)
+        scenes = _Shown(_scene(request))
         batch = _batch(request)
         for key in head["items"]:
             start = time.perf_counter()
@@ -140,8 +140,8 @@ class Session:
             try:
                 metric = self._metric(spec)
                 context = _context(head, metric.card.torch, self.threads)
+                scores = self._scores(metric, key, scenes.to(metric.card.reads), batch, context)
                 base = {"environment": environment(context.device, context.dtype, self.threads)}
-                scores = self._scores(metric, key, scene, batch, context)
             except Exception as error:
                 yield _failure(key, error)
                 continue
@@ -202,6 +202,23 @@ def _scene(request: Message) -> Scene:
     head, arrays = request.head, request.arrays
     references = tuple(arrays[f"reference/{index}"] for index in range(head["references"]))
     return Scene(head["scene_id"], references, arrays["target"], arrays["mask"], arrays.get("truth"), prompt=head["prompt"])
+
+
+class _Shown:
+    """A scene as each metric may see it: without the truth, and its target's hole blanked, unless the card says that it reads them."""
+
+    def __init__(self, whole: Scene) -> None:
+        self._whole = whole
+        self._made: dict[tuple[bool, bool], Scene] = {(True, True): whole}
+
+    def to(self, reads: Sequence[str]) -> Scene:
+        """The same object for equal parts, so that metrics share what they compute of it."""
+        key = "truth" in reads, "target" in reads
+        if key not in self._made:
+            truth = self._whole.truth if key[0] else None
+            target = self._whole.target if key[1] else self._whole.task().target
+            self._made[key] = replace(self._whole, truth=truth, target=target)
+        return self._made[key]
 
 
 def _batch(request: Message) -> Batch:
