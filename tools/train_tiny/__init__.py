@@ -1,0 +1,1 @@
+"""The recipe of the small inpainting model that ships with realbench: `python -m tools.train_tiny --help`."""
