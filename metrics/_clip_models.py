@@ -65,7 +65,7 @@ def _found(model: str, pretrained: str) -> Clip:
     if wrong:
         raise UsageError(f"clip: {model} with {pretrained} cannot be used here: {wrong}")
     size = config["vision_cfg"]["image_size"]
-    weights = Weights(f"clip-{model}-{pretrained}".lower(), repository, files=(FILE,))
+    weights = Weights(f"{repository}@main", repository, "main", files=(FILE,))  # on no card: the name is one that `pull` takes
     square = Square(size, size, (tuple(tag["mean"]), tuple(tag["std"])), KINDS[tag["resize_mode"]], tag["interpolation"])
     return Clip(weights, square, bool(tag.get("quick_gelu", False)))
 

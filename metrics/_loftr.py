@@ -77,11 +77,22 @@ class LoFTRBackend:
 def _file(own: str, sha256: str) -> tuple[Path, str | None]:
     """The file to load and, for a pickle, the SHA-256 that the user vouches for. Raises WeightsMissing, UsageError."""
     if not own:
-        return next(weights.resolve(LOFTR).path.glob("*.safetensors")), None
+        return _only(weights.resolve(LOFTR).path, (".safetensors",)), None
     path = Path(own).expanduser()
     if path.is_dir():
-        endings = (".safetensors", *PICKLES)
-        path = min((item for item in path.iterdir() if item.suffix in endings), key=lambda item: endings.index(item.suffix), default=path)
+        path = _only(path, (".safetensors",), PICKLES)
     if not path.is_file():
         raise UsageError(f"matches: weights {own!r}: expected LoFTR's weights as .safetensors there, found none")
     return path, sha256 or None
+
+
+def _only(folder: Path, *kinds: Sequence[str]) -> Path:
+    """The one file of the first of these kinds (endings) that a folder has; which of several is meant is not for a guess."""
+    names = sorted(item.name for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
+    found = next(filter(None, ([name for name in names if Path(name).suffix in kind] for kind in kinds)), [])
+    if len(found) != 1:
+        raise UsageError(
+            f"matches: weights in {folder}: expected one file of LoFTR's weights as {kinds[0][0]}, found {', '.join(found) or 'none'}"
+            + ("; name the file (weights=FILE) or leave one there" if found else "")
+        )
+    return folder / found[0]

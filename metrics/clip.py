@@ -80,7 +80,7 @@ class CLIP(_Clip, WithTruth):
         region="full",
         image="composite",
         reads=("truth",),
-        weights=(LISTED[MODEL].weights,),
+        weights=tuple(model.weights for model in LISTED.values()),
         paper="CLIP, arXiv 2103.00020; RealFill, arXiv 2309.16668, Table 1",
         torch=True,
     )
@@ -98,7 +98,7 @@ class CLIPReferences(_Clip, WithReferences):
         region="full",
         image="composite",
         reads=("references",),
-        weights=(LISTED[MODEL].weights,),
+        weights=tuple(model.weights for model in LISTED.values()),
         paper="CLIP, arXiv 2103.00020",
         torch=True,
     )

@@ -76,7 +76,7 @@ class DINO(_Dino, WithTruth):
         region="full",
         image="composite",
         reads=("truth",),
-        weights=(DINOS[MODEL].weights,),
+        weights=tuple(model.weights for model in DINOS.values()),
         paper="DINO, arXiv 2104.14294; DINOv2, arXiv 2304.07193; RealFill, arXiv 2309.16668, Table 1",
         torch=True,
     )
@@ -94,7 +94,7 @@ class DINOReferences(_Dino, WithReferences):
         region="full",
         image="composite",
         reads=("references",),
-        weights=(DINOS[MODEL].weights,),
+        weights=tuple(model.weights for model in DINOS.values()),
         paper="DINO, arXiv 2104.14294; DINOv2, arXiv 2304.07193",
         torch=True,
     )

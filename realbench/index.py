@@ -71,7 +71,8 @@ class _Listener(logging.Handler):
 def obtain(wanted: Packaged, keep: Path, *, online: bool) -> Archive:
     """The archive: from `keep`, from an index or folder on this disk, or else downloaded into `keep`.
 
-    Without `online` nothing beyond this disk is asked. Raises NotFound where no place has it, OSError where the disk refuses.
+    Without `online` nothing beyond this disk is asked: no place there, and no link to there on a page of this disk. Raises NotFound
+    where no place has it, OSError where the disk refuses.
     """
     kept = keep / wanted.archive
     if _is_right(kept, wanted):
@@ -82,7 +83,7 @@ def obtain(wanted: Packaged, keep: Path, *, online: bool) -> Archive:
     with _session(settings) as session:
         for place in _places(settings, online=online):
             try:
-                for link in _links(session, place, wanted, notes):
+                for link in _links(session, place, wanted, notes, online=online):
                     with _listening():
                         found = _from(session, link, wanted, keep, notes)
                     if found is not None:
@@ -133,8 +134,8 @@ def _listening() -> Iterator[list[str]]:
         logger.propagate = before
 
 
-def _links(session: Fetcher, place: _Place, wanted: Packaged, notes: list[str]) -> list[Link]:
-    """The links to the archive in one place, without those that tell another SHA-256."""
+def _links(session: Fetcher, place: _Place, wanted: Packaged, notes: list[str], *, online: bool) -> list[Link]:
+    """The links to the archive in one place, without those that tell another SHA-256 and, unless `online`, those that leave this disk."""
     from unearth import PackageFinder
 
     finder = PackageFinder(session, ignore_compatibility=True)
@@ -147,7 +148,9 @@ def _links(session: Fetcher, place: _Place, wanted: Packaged, notes: list[str]) 
         notes.append(f"{place.url}: has no {wanted.archive}")
     right = [link for link in named if (link.hash_option or {}).get("sha256", [wanted.archive_sha256]) == [wanted.archive_sha256]]
     notes += [f"{link.redacted}: another file of this name (SHA-256)" for link in named if link not in right]
-    return right
+    barred = [] if online else [link for link in right if not link.is_file]
+    notes += [f"not asked offline: {link.redacted}" for link in barred]
+    return [link for link in right if link not in barred]
 
 
 def _from(session: Fetcher, link: Link, wanted: Packaged, keep: Path, notes: list[str]) -> Archive | None:

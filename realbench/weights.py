@@ -203,13 +203,18 @@ def named(names: Sequence[str]) -> list[Weights]:
     entries, _ = catalogue()
     found: dict[Weights, None] = {}
     for name in names:
-        matching = [entry.weights for entry in entries if name in ("all", entry.weights.name, entry.weights.id)]
+        matching = [entry.weights for entry in entries if _answers(entry.weights, name)]
         if not matching and huggingface.is_id(name.partition("@")[0]):
             matching = [custom(name)]
         if not matching and name != "all":
             raise UsageError(_unknown(name, entries))
         found |= dict.fromkeys(matching)
     return list(found)
+
+
+def _answers(wanted: Weights, name: str) -> bool:
+    """Whether a word stands for these weights; those of packages have no id, so an empty word must not."""
+    return bool(name) and name in ("all", wanted.name, wanted.id)
 
 
 def _unknown(name: str, entries: Sequence[Entry]) -> str:
@@ -339,7 +344,7 @@ def _missing(wanted: Weights, reasons: Sequence[tuple[Source, Unavailable]], her
     causes = " and ".join(reason.cause for _, reason in reasons)
     parts = [f"{_title(wanted)} {'cannot be used' if here else 'are not on this machine'}: {causes}"]
     parts += [here] if here else []
-    parts += [f"nor is {wanted.name} a folder here"] if "/" in wanted.name else []
+    parts += [f"nor is {wanted.name} a folder here"] if "/" in wanted.name and wanted.name != f"{wanted.id}@{wanted.revision}" else []
     parts.append(f"get them: {' or: '.join(dict.fromkeys(reason.mend for _, reason in reasons))}")
     source, reason = reasons[-1]
     if reason.elsewhere:

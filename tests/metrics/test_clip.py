@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import open_clip
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from realbench import weights
 from realbench.composite import Feather
 from realbench.errors import RealbenchError, UsageError, WeightsMissing
 from realbench.metrics import _clip_models
@@ -128,6 +130,47 @@ def test_weights_of_another_model_are_refused(small, tmp_path):
     saved({"logit_scale": torch.zeros(()), "visual.proj": torch.zeros(3, 3)}, tmp_path / "tests" / "small" / FILE)
     with pytest.raises(RealbenchError, match="expected the weights of open_clip's Small-16"):
         score(CLIP(Config("Small-16", "plain")), scene(photograph(1)), photograph(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("visual.positional_embedding", lambda tensor: torch.cat([tensor, tensor[:20]])),  # open_clip would resize these two
+        ("positional_embedding", lambda tensor: torch.cat([tensor, tensor])),
+        ("visual.proj", lambda tensor: tensor[:, :8]),
+        ("visual.more", lambda tensor: torch.zeros(1)),
+    ],
+)
+def test_nothing_is_made_to_fit(small, tmp_path, name, changed):
+    file = tmp_path / "tests" / "small" / FILE
+    state = weights.load_state(file)
+    saved({**state, name: changed(state.get(name))}, file)
+    with pytest.raises(RealbenchError, match=f"open_clip's Small-16, found others: .*{name}"):
+        score(CLIP(Config("Small-16", "plain")), scene(photograph(1)), photograph(2))
+
+
+def test_a_scale_with_a_dimension_is_the_same_scale(small, tmp_path):
+    file = tmp_path / "tests" / "small" / FILE
+    found = [values(score(CLIP(Config("Small-16", "plain")), scene(photograph(1)), photograph(2)))]
+    state = weights.load_state(file)
+    saved({**state, "logit_scale": state["logit_scale"].reshape(1)}, file)
+    found.append(values(score(CLIP(Config("Small-16", "plain")), scene(photograph(1)), photograph(2))))
+    assert found[0] == found[1]
+
+
+def test_pull_knows_every_model(small, monkeypatch):
+    known = [model.weights for model in LISTED.values()]
+    assert weights.named([wanted.name for wanted in known]) == known
+    assert CLIP.card.weights == CLIPReferences.card.weights == tuple(known)
+    monkeypatch.delenv("REALBENCH_WEIGHTS")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    unlisted = Config("Small-16", "plain").clip.weights
+    with pytest.raises(WeightsMissing) as missing:
+        resolve(unlisted)
+    (advised,) = re.findall(r"`realbench weights pull ([^`]+)`", str(missing.value))
+    assert "a folder here" not in str(missing.value)
+    (pulled,) = weights.named([advised])
+    assert (advised, pulled.id, pulled.revision) == (f"{unlisted.id}@main", unlisted.id, unlisted.revision)
 
 
 @pytest.mark.parametrize(("model", "tag"), [("ViT-B-32", "openai")])

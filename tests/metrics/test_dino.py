@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 
+from realbench import weights
 from realbench.errors import WeightsMissing
 from realbench.metrics._dino_models import DINOS
 from realbench.metrics.dino import DINO, MODEL, Config, DINOReferences
@@ -25,6 +26,12 @@ def test_preprocessing_and_repository_are_timms(name):
     assert ours.square.side == int(config["input_size"][1] / config["crop_pct"])
     assert ours.square.norm == (config["mean"], config["std"])
     assert ours.weights.id == known.hf_hub_id + (name if known.hf_hub_id.endswith("/") else "")
+
+
+def test_pull_knows_every_model():
+    known = [model.weights for model in DINOS.values()]
+    assert weights.named([wanted.name for wanted in known]) == known
+    assert DINO.card.weights == DINOReferences.card.weights == tuple(known)
 
 
 def own(model, images):

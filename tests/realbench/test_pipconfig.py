@@ -97,3 +97,15 @@ def test_odd_lines_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_credentials_are_hidden(text: str, shown: str) -> None:
     assert without_credentials(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:secret@host/simple", "https://***@host/simple"),
+        ("https://user:se@cret@host/simple", "https://***@host/simple"),
+        ("see https://a:b@c/d and https://e/f@g", "see https://***@c/d and https://e/f@g"),
+    ],
+)
+def test_no_part_of_a_password_is_told(url: str, shown: str) -> None:
+    assert pipconfig.without_credentials(url) == shown

@@ -631,6 +631,8 @@ def test_pull_ends_with_6_when_something_cannot_be_had(site: Path, cache: Path) 
         ("zzz", "or a hub id owner/name"),
         ("two", "'two' is no weights; it uses locked, tiny"),
         ("../x", "unknown weights"),
+        ("", "unknown weights ''"),  # those of packages have no id either
+        (" ", "unknown weights"),
     ],
 )
 @pytest.mark.usefixtures("site")
