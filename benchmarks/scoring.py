@@ -36,7 +36,6 @@ METRICS = (
         "ssim",
         "ssim-full",
         "lpips",
-        "lpips:net=vgg",
         "lpips-crop",
         "lpips-multiply",
         "lpips-full",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from realbench import protocol
@@ -37,8 +38,10 @@ class Comparison:
     """Two tables with the same metrics."""
 
     protocol: Protocol
-    columns: tuple[TableColumn, ...]
-    """The measured metrics of the printed table, in its order; one with several signatures has several columns."""
+    columns: Mapping[int, TableColumn]
+    """The measured metrics of the printed table, in its order, by number in the leaderboard, from 1; one with several signatures has
+    several columns.
+    """
     measured: dict[str, tuple[Entry, ...]]
     """By label, one entry a column, over all seeds; rows in the leaderboard's order, oracles left out."""
     lacking: tuple[str, ...]
@@ -58,7 +61,7 @@ def compare(results: Results) -> Comparison | None:
     found = {board.columns[at].info.metric for at in indices}
     printed = tuple(Published(row.label, row.source, tuple(row.scores().get(name) for name in wanted.table)) for row in wanted.published)
     lacking = tuple(name for name in wanted.table if name not in found)
-    return Comparison(wanted, tuple(board.columns[at] for at in indices), measured, lacking, printed, _runs(results, wanted))
+    return Comparison(wanted, {at + 1: board.columns[at] for at in indices}, measured, lacking, printed, _runs(results, wanted))
 
 
 def _runs(results: Results, wanted: Protocol) -> tuple[Followed, ...]:

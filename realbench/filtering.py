@@ -55,6 +55,7 @@ class Filtering:
     """Seeds filtered by correspondences, for every row with more than one seed that is no oracle."""
 
     columns: tuple[TableColumn, ...]
+    """The leaderboard's, in its order."""
     rows: Mapping[str, tuple[Line, ...]]
     by: ColumnInfo | None = None
     """The metric that selects; None where there is no table."""

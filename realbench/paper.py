@@ -20,14 +20,15 @@ PAPER = Protocol(
     methods=("prompt-inpaint:sd2", "paint-by-example", "realfill:paper"),
     metrics=("psnr", "ssim", "lpips", "dreamsim", "dino", "clip", "matches:backend=loftr"),
     seeds="64",
-    scenes=33,
+    scenes=tuple(map(str, range(33))),
     data_set="RealBench",
     stated={
         "data": "RealBench: 33 scenes, 23 of them outpainting and 10 inpainting, each with 1 to 5 references",
-        "methods": "SD Inpaint, Paint-by-Example led by one random reference a sample, RealFill; Generative Fill and TransFill have no "
-        "adapter here",
+        "methods": "SD Inpaint, Paint-by-Example RealFill; Generative Fill and TransFill have no adapter here; Paint-by-Example and "
+        "TransFill get one random reference per run",
         "RealFill's training": "SD 2 inpainting; LoRA of rank 8 on U-Net and text encoder; 2,000 steps of 16 images; rates 2e-4 and 4e-5; "
-        "prompt, mask and LoRA layers dropped with p = 0.1; random rectangles as masks; the target's loss where it is known",
+        "prompt `a photo of [V]`; prompt, mask and LoRA layers dropped with p = 0.1; random rectangles as masks; the target's loss where "
+        "it is known",
         "RealFill's sampling": "DDPM, 200 steps, guidance 1, then the mask is feathered and the fill alpha-composited",
         "seeds": "64 samples a scene; the mean over them, then over scenes",
         "metrics in the hole": "PSNR, SSIM, LPIPS",
@@ -48,13 +49,13 @@ PAPER = Protocol(
             "composited or raw",
             "composites of every method, by one rule (image:composite in the signatures); raw fills are kept beside them",
         ),
-        Open("which seeds", "0 to 63 unless --seeds names others; a fill depends on scene, fit and seed alone"),
+        Open("which seeds (a fill depends on scene, fit and seed alone)", repeats="seeds"),
         Open("ties and seeds without a match score", "equal counts go to the lower seed; a seed without a count ranks last, and is told"),
-        Open("fits", "one a scene"),
+        Open("fits", repeats="fits"),
         Open(
-            "RealFill: LoRA's alpha (0: the rank), layers, crops, sizes of rectangles, size",
+            "RealFill: LoRA's layers and alpha (0: the rank), the rates' schedule and warm-up, clipping, crops, sizes of rectangles, size",
             method="realfill",
-            settings=("alpha", "crop", "masks", "size"),
+            settings=("layers", "alpha", "schedule", "warmup", "clip", "crop", "masks", "size"),
         ),
         Open("RealFill: which text stands for [V]", method="realfill", settings=("prompt",)),
         Open(
@@ -63,6 +64,11 @@ PAPER = Protocol(
             settings=("prompt", "steps", "guidance", "strength", "size"),
         ),
         Open("Paint-by-Example: sampling", method="paint-by-example", settings=("steps", "guidance", "size")),
+        Open(
+            "Paint-by-Example: what one run is, with its one random reference (0: every sample draws its own)",
+            method="paint-by-example",
+            settings=("reference",),
+        ),
         Open("where SD 2 inpainting comes from", "the mirror sd2-community/stable-diffusion-2-inpainting: the original was taken down"),
         Open("floating-point type", "each method's own for the device, or --dtype; metrics in float32; recorded with every number"),
     ),

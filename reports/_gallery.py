@@ -173,6 +173,8 @@ def _scores(line: pd.Series, scores: pd.DataFrame, columns: list[ColumnInfo]) ->
     """This very fill's scores, as text."""
     same = (scores["label"] == line["label"]) & (scores["fit"] == line["fit"]) & (scores["seed"] == line["seed"])
     own = scores[same & scores["value"].notna()].set_index("signature")["value"]
-    for info in columns:
+    titles = [heading(info) for info in columns]
+    for at, (title, info) in enumerate(zip(titles, columns, strict=True), 1):
         if info.signature in own:
-            yield f"{heading(info)} {number(own[info.signature], info.digits)}"
+            which = f" [{at}]" if titles.count(title) > 1 else ""
+            yield f"{title}{which} {number(own[info.signature], info.digits)}"

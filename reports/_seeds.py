@@ -9,7 +9,7 @@ from realbench.comparison import Comparison, Followed
 from realbench.filtering import Filtering, Line, Step
 from realbench.tables import Entry, TableColumn
 
-from ._text import change, coverage, heading, missing_text, number, plain, span
+from ._text import change, coverage, missing_text, number, numbered, plain, span
 
 Escape = Callable[[str], str]
 """Makes a text of the run safe in Markdown."""
@@ -35,7 +35,7 @@ def filtered(found: Filtering, text: Escape, note: Note) -> Iterator[str]:
     if found.by is None:
         yield from (f"Not shown: {text(found.absent)}", "")
         return
-    yield line(["row", "dropped", "seeds kept", *(text(heading(column.info)) for column in found.columns)])
+    yield line(["row", "dropped", "seeds kept", *(numbered(column, at, text) for at, column in enumerate(found.columns, 1))])
     yield line([":--", "--:", "--:", *["--:"] * len(found.columns)])
     for label, steps in found.rows.items():
         yield from (_step_line(label, one, found.columns, text, note) for one in steps)
@@ -70,10 +70,10 @@ def _value(entry: Entry, column: TableColumn, text: Escape, note: Note) -> list[
 def compared(found: Comparison, text: Escape, note: Note) -> Iterator[str]:
     """The section that shows measured and published numbers, as two tables."""
     yield from ("## Measured and published", "", text(found.protocol.caution), "", "### Measured here, over all seeds", "")
-    yield line(["row", *(text(heading(column.info)) for column in found.columns)])
+    yield line(["row", *(numbered(column, at, text) for at, column in found.columns.items())])
     yield line([":--", *["--:"] * len(found.columns)])
     for label, entries in found.measured.items():
-        pairs = zip(entries, found.columns, strict=True)
+        pairs = zip(entries, found.columns.values(), strict=True)
         yield line([text(label), *("<br>".join(filter(None, _value(entry, column, text, note))) for entry, column in pairs)])
     yield from ("", *([f"Not measured: {', '.join(found.lacking)}.", ""] if found.lacking else []), "### Published, as printed", "")
     yield line(["row", *found.protocol.table.values(), "source"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,12 @@ def heading(info: ColumnInfo) -> str:
     """A metric's title, unit and direction."""
     unit = f" ({info.unit})" if info.unit and info.unit.casefold() != info.title.casefold() else ""
     return f"{info.title}{unit} {ARROWS[info.direction]}"
+
+
+def numbered(column: TableColumn, number: int, text: Callable[[str], str] = str) -> str:
+    """A Markdown heading with the number that leads to the signature, and a mark where scores were made on different devices."""
+    mark = " *(mixed devices)*" if len(column.devices) > 1 else ""
+    return f"{text(heading(column.info))} <sup>{number}</sup>{mark}"
 
 
 def span(entry: Entry, digits: int) -> str:

@@ -24,6 +24,7 @@ from ._text import (
     heading,
     missing_text,
     number,
+    numbered,
     place,
     plain,
     redact,
@@ -94,7 +95,7 @@ class _Page:
 
     def board(self, board: Leaderboard) -> Iterator[str]:
         """The comparison table."""
-        titles = [f"{self.text(heading(column.info))} <sup>{index}</sup>" for index, column in enumerate(board.columns, 1)]
+        titles = [numbered(column, index, self.text) for index, column in enumerate(board.columns, 1)]
         yield line(["row", "mean rank", *titles])
         yield line([":--", "--:", *["--:"] * len(titles)])
         for row in board.rows:
@@ -136,7 +137,7 @@ class _Page:
         yield from ("", "Metrics:", "")
         for index, column in enumerate(board.columns, 1):
             what = f"{self.text(column.info.summary)} ({BETTER[column.info.direction]})"
-            yield f"{index}. {code(column.info.signature)}: {what}. {self.scope(column)}"
+            yield f"{index}. {code(column.info.signature)}: {what}. {self.scope(column)}{self.doubt(column)}"
         yield from ("", "Rows:", "", *map(self.details, board.rows), "")
 
     def details(self, row: TableRow) -> str:
@@ -153,6 +154,10 @@ class _Page:
         common = f"Ranked over {len(column.common)} of {len(column.scenes)} scenes." if column.common else "Nothing is ranked."
         outside = "; ".join(f"{self.text(scene)}: {self.text(reason)}" for scene, reason in column.outside.items())
         return f"{common} Does not apply to {outside}." if outside else common
+
+    def doubt(self, column: TableColumn) -> str:
+        """Why a metric's scores may not compare with each other; empty where nothing is known."""
+        return f" **Mixed devices**: {self.text(' and '.join(column.devices))}." if len(column.devices) > 1 else ""
 
     def scenes(self, index: int, table: SceneTable) -> Iterator[str]:
         """One metric scene by scene."""

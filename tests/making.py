@@ -95,6 +95,8 @@ class Made:
         seed: int = 0,
         state: str = "ok",
         reason: str = "",
+        device: str = "cpu",
+        versions: dict[str, str] | None = None,
     ) -> None:
         """A score of a fill, which is made first where it is missing."""
         cell = self.cell(label, scene, fit, seed)
@@ -107,6 +109,7 @@ class Made:
         record = ScoreRecord(
             state=state, reason=reason, inputs="", metric=column.metric, signature=signature, image=image, value=value,
             scene=self.manifest.scenes[scene].read(column.reads), finished="2030-01-02T03:04:05+00:00",
+            environment=_environment(device, versions),
         )  # fmt: skip
         self.folder.write_scores([(cell, key, record)])
 
@@ -120,6 +123,6 @@ class Made:
         return self.root
 
 
-def _environment(device: str) -> Environment:
-    versions = {"realbench": "9.9", "numpy": "2.0"}
+def _environment(device: str, versions: dict[str, str] | None = None) -> Environment:
+    versions = versions or {"realbench": "9.9", "numpy": "2.0"}
     return Environment(device=device, device_name="Some", dtype="float32", threads=1, python="3.11", platform="Linux", versions=versions)

@@ -30,11 +30,13 @@ def test_what_is_given_beside_a_protocol_goes_before_it(suite: Path, tmp_path: P
     assert "protocol paper: Tang et al., RealFill, arXiv 2309.16668v2" in said
     assert "stated: seeds: 64 samples a scene" in said
     assert "left open: PSNR: peak and normalisation: psnr|region:hole|image:composite|feather:4/512|range:255|size:target|v:1" in said
+    assert "left open: which seeds (a fill depends on scene, fit and seed alone): 0 to 3" in said
     for departure in (
         "methods: realfill:paper is not among the rows",
         "methods: not of the protocol: good",
         "metrics: dreamsim is not measured",
         "scenes: 3 instead of the 33 of RealBench",
+        "scenes: no ids of RealBench: a",
     ):
         assert f"departs: {departure}" in said
     record = json.loads((tmp_path / "runs" / "suite" / "run.json").read_text())["protocol"]

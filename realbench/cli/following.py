@@ -54,8 +54,8 @@ def follow(protocol: Protocol | None, request: Request, watch: Watcher) -> Itera
     suite = open_suite(request.scenes)
     folder = RunFolder(request.out or Path("runs") / suite.name)
     before = _manifest(folder)
-    scenes = sum(not request.scene or name in request.scene for name in suite.ids)
-    for line in protocols.explain(protocol, _asked(request, before, scenes)):
+    scenes = [name for name in suite.ids if not request.scene or name in request.scene]
+    for line in protocols.explain(protocol, _asked(request, before, suite.name, scenes)):
         watch.say(line)
     try:
         yield
@@ -67,10 +67,10 @@ def follow(protocol: Protocol | None, request: Request, watch: Watcher) -> Itera
                 folder.write_manifest(after)
 
 
-def _asked(request: Request, before: Manifest | None, scenes: int) -> Asked:
+def _asked(request: Request, before: Manifest | None, suite: str, scenes: Sequence[str]) -> Asked:
     feather = request.feather if request.feather is not None else before.feather if before else FEATHER
     rows, columns = plan_rows(request.methods or (), request.settings), plan_columns(request.metrics, Feather(feather))
-    return protocols.asked(rows, columns, parse_seeds(request.seeds or "1"), request.fits, feather, scenes)
+    return protocols.asked(rows, columns, parse_seeds(request.seeds or "1"), request.fits, feather, suite, scenes)
 
 
 def _manifest(folder: RunFolder) -> Manifest | None:

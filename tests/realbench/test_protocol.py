@@ -23,7 +23,7 @@ MINI = Protocol(
     methods=("patchmatch", "telea"),
     metrics=("psnr", "matches"),
     seeds="4",
-    scenes=3,
+    scenes=("a", "b", "c"),
     data_set="Three",
     stated={"seeds": "four"},
     left_open=(
@@ -32,6 +32,8 @@ MINI = Protocol(
         Open("LPIPS' net", metric="lpips"),
         Open("patches", method="patchmatch", settings=("patch", "iterations")),
         Open("radius", method="navier-stokes", settings=("radius",)),
+        Open("which seeds", repeats="seeds"),
+        Open("fits", repeats="fits"),
     ),
     table={"psnr": "PSNR ↑", "drift": "drift ↓", "lpips": "LPIPS ↓"},
     published=(PublishedRow("Theirs", "Table 9", {"psnr": 12.5}), PublishedRow("SD", "Table 1", method="prompt-inpaint")),
@@ -47,9 +49,12 @@ def request(
     seeds: int = 4,
     fits: int = 1,
     feather: float = 4,
-    scenes: int = 3,
+    scenes: str = "abc",
+    first: int = 0,
 ) -> Asked:
-    return asked(plan_rows(methods, settings), plan_columns(metrics, Feather(feather)), range(seeds), fits, feather, scenes)
+    return asked(
+        plan_rows(methods, settings), plan_columns(metrics, Feather(feather)), range(first, first + seeds), fits, feather, "suite", scenes
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,10 +69,15 @@ def request(
         ({"seeds": 2}, ["seeds: patchmatch: 2 instead of 4"]),
         ({"metrics": ("psnr",)}, ["metrics: matches is not measured"]),
         ({"metrics": ("psnr", "matches:combine=max")}, ["metrics: matches: combine:max instead of combine:sum"]),
-        ({"metrics": ("psnr", "matches", "matches:combine=max")}, []),
+        (
+            {"metrics": ("psnr", "matches", "matches:combine=max")},
+            ["metrics: measured beside the protocol's: matches: combine:max instead of combine:sum"],
+        ),
         ({"metrics": ("psnr", "matches", "drift")}, ["metrics: measured beside the protocol's: drift"]),
         ({"feather": 0}, ["feather: 0 instead of 4 pixels for a shorter side of 512, our choice"]),
-        ({"scenes": 8}, ["scenes: 8 instead of the 3 of Three"]),
+        ({"scenes": "ab"}, ["scenes: 2 instead of the 3 of Three"]),
+        ({"scenes": "abx"}, ["scenes: no ids of Three: x"]),
+        ({"scenes": "xabcstuvwy"}, ["scenes: 10 instead of the 3 of Three", "scenes: no ids of Three: x, s, t, u, v and 2 more"]),
     ],
 )
 def test_departures_by_hand(words: dict[str, object], expected: list[str]) -> None:
@@ -80,6 +90,31 @@ def test_what_is_left_open_comes_from_what_is_asked_for() -> None:
     assert found["PSNR's peak"] == "psnr|region:hole|image:composite|feather:2/512|range:255|size:target|v:1"
     assert found["LPIPS' net"] == "not measured" and found["radius"] == "not run"
     assert found["feather"].startswith("2 pixels")
+
+
+def test_the_seeds_fits_and_scenes_that_are_told_are_those_asked_for() -> None:
+    found = choices(MINI, request(("patchmatch", "prompt-inpaint:sd2"), seeds=64, first=100))
+    assert found["which seeds"] == "100 to 163" and found["fits"] == "1 a scene"
+    assert found["which scenes"] == "3 of the suite suite; their ids are compared with Three's, their content is not"
+    found = choices(MINI, request(("realfill:paper", "telea"), seeds=4, fits=3))
+    assert found["which seeds"] == "realfill:paper: 0 to 3; telea: 0" and found["fits"] == "realfill:paper: 3 a scene; telea: 1 a scene"
+
+
+def test_scattered_seeds_are_told(made: Made) -> None:
+    made.manifest.rows["telea"].seeds = [7, 0, 1, 2, 9, 8, 5]
+    assert choices(MINI, protocol.asked_by(made.manifest))["which seeds"] == "0 to 2, 5, 7 to 9"
+
+
+def test_scenes_without_truth_depart(made: Made) -> None:
+    made.scene("b", truth=False)
+    assert "scenes: without ground truth: b" in departures(MINI, protocol.asked_by(made.manifest))
+
+
+def test_what_the_paper_leaves_to_realfill_is_told_with_its_value() -> None:
+    rows = plan_rows(["realfill:paper", "paint-by-example"], ["realfill:paper.layers=all", "realfill:paper.warmup=50"])
+    told = "\n".join(explain(PAPER, asked(rows, [], range(64), 1, 4, "suite", PAPER.scenes)))
+    assert "layers=all, alpha=0, schedule=constant, warmup=50, clip=0" in told and "(0: every sample draws its own): reference=0" in told
+    assert "`a photo of [V]`" in told and "one random reference per run" in told and "fits: 1 a scene" in told
 
 
 def test_everything_is_printed() -> None:
@@ -119,10 +154,10 @@ def test_the_paper_s_numbers() -> None:
 def test_the_paper_s_methods_and_metrics_exist_and_depart_in_nothing() -> None:
     rows = plan_rows(PAPER.methods)
     assert [row.label for row in rows] == ["prompt-inpaint:sd2", "paint-by-example", "realfill:paper"]
-    found = asked(rows, plan_columns(PAPER.metrics, Feather()), range(64), 1, 4, 33)
+    found = asked(rows, plan_columns(PAPER.metrics, Feather()), range(64), 1, 4, "RealBench", [str(number) for number in range(33)])
     assert departures(PAPER, found) == [] and "not measured" not in choices(PAPER, found).values()
-    settings = {item.method: set(item.settings) for item in PAPER.left_open if item.settings}
-    assert all(settings[row.method] <= set(row.settings) for row in rows)  # a setting that is renamed must be renamed there too
+    settings = {(item.method, name) for item in PAPER.left_open for name in item.settings}
+    assert settings <= {(row.method, name) for row in rows for name in row.settings}  # a setting that is renamed must be renamed there too
 
 
 @pytest.fixture
@@ -143,7 +178,11 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 def test_measured_and_published_are_two_tables(made: Made) -> None:
     found = compare(replace(load_run(made.write()), protocol="mini"))
     assert found is not None
-    assert [column.info.signature for column in found.columns] == [PSNR, DRIFT] and found.lacking == ("lpips",)
+    assert (
+        [column.info.signature for column in found.columns.values()] == [PSNR, DRIFT]
+        and list(found.columns) == [1, 2]
+        and found.lacking == ("lpips",)
+    )
     assert {label: [entry.mean for entry in entries] for label, entries in found.measured.items()} == {"telea": [11.5, None]}
     assert [(row.label, row.values) for row in found.published] == [("Theirs", (12.5, None, None)), ("SD", (10.63, None, 0.605))]
     (run,) = found.runs

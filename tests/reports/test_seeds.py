@@ -18,7 +18,7 @@ from realbench.reports.markdown import Markdown
 from realbench.reports.parquet import Parquet
 from realbench.results import Results, load_run
 from realbench.selection import Policy
-from tests.making import Made
+from tests.making import PSNR, Made
 from tests.reports.conftest import EVIL, MARKUP
 from tests.reports.test_html import Page
 
@@ -128,3 +128,39 @@ def test_the_long_form_is_written_where_there_are_seeds(seeded: Made, tmp_path: 
     assert list(one.columns) == list(other.columns) and len(one) == len(other) == 4 * 3
     pd.testing.assert_series_equal(one["mean"], other["mean"])
     assert str(other["scenes"].dtype) == "int64" and other["change"].isna().sum() == 3 + 3  # at 0 %, and under drift
+
+
+def test_two_columns_of_a_metric_are_told_apart_by_number(seeded: Made, tmp_path: Path) -> None:
+    other = PSNR.replace("range:255", "range:1")
+    seeded.column(other, digits=2, unit="dB", reads=["truth"])
+    for seed in range(4):
+        seeded.score("good:fast", "tall", 40 + seed, seed=seed, signature=other)
+    seeded.write()
+    found = results(seeded, protocol="paper")
+    text, page = markdown(found, tmp_path), HTML().write(found, tmp_path)[0].read_text()
+    both = "| PSNR (dB) ↑ <sup>1</sup> | PSNR (dB) ↑ <sup>2</sup> |"
+    assert f"| row | dropped | seeds kept {both}" in text and f"| row {both}\n" in text
+    assert f"2. `{other}`" in text
+    for section in ("filtering", "protocol"):
+        heads = re.findall(r"<th scope.*?</th>", page.split(f'<section id="{section}">')[1].split("</section>")[0], re.DOTALL)
+        numbers = {head.split('href="#metric-')[1][0]: head.split('title="')[1].split('"')[0] for head in heads if "#metric-" in head}
+        assert (numbers["1"], numbers["2"]) == (PSNR, other)
+    assert "PSNR (dB) ↑ [1] 20.50" in page and "PSNR (dB) ↑ [2] 40.00" in page
+
+
+def test_what_scores_were_made_with_is_told_and_mixed_devices_are_marked(seeded: Made, tmp_path: Path) -> None:
+    old, new = {"torch": "2.15", "kornia": "0.9"}, {"torch": "2.16"}
+    seeded.score("good:fast", "tall", 5, signature=MATCHES, versions=old)
+    seeded.score("good:fast", "wide", 5, signature=MATCHES, device="cuda", versions=new)
+    seeded.score("good:fast", "=1+1", None, signature=PSNR, state="failed", reason="no", device="tpu", versions={"lost": "1"})
+    found = results(seeded, protocol="paper")
+    text, page = markdown(found, tmp_path), html(found, tmp_path).text
+    told = text.split("## Provenance")[1]
+    assert "- fills: cpu (Some), float32, 1 thread" in told
+    for words in (told, page):
+        assert "kornia 0.9" in words and "torch 2.15, torch 2.16" in words and "numpy 2.0" in words
+        assert "scores: cuda (Some), 1 thread" in words and "tpu" not in words and "lost 1" not in words
+    marks = re.findall(r"\| ([A-Z]+)[^|<]*<sup>\d</sup>( \*\(mixed devices\)\*)?", text)
+    assert {name for name, mark in marks if mark} == {"MATCHES"} and ("PSNR", "") in marks
+    assert "**Mixed devices**: cpu (Some) and cuda (Some)." in text
+    assert page.count("mixed devices") == 2 and "may not compare: cpu (Some); cuda (Some)." in page  # the board and the filtered table
