@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models here are tiny: a second thread only waits, above all beside other test processes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
