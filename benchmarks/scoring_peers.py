@@ -131,7 +131,7 @@ def _dists(name: str, ours: Any, device: str) -> Pair:
     with _untrained_trunks():
         network = DISTSNetwork().to(device).eval().to(memory_format=torch.channels_last)  # as ours, and LPIPS' of both
     theirs = {key: value for key, value in network.named_parameters() if value.dim() in (1, 4) and key not in ("alpha", "beta")}
-    convolutions = [value for key, value in ours.metric._held[1].features.named_parameters()]
+    convolutions = [value for key, value in ours.metric._network(device).features.named_parameters()]
     for mine, other in zip(convolutions, [value for key, value in theirs.items() if key.startswith("stage")], strict=True):
         other.data.copy_(mine)
 
@@ -145,7 +145,7 @@ def _dists(name: str, ours: Any, device: str) -> Pair:
 def _dreamsim(name: str, ours: Any, device: str) -> Pair:
     from realbench.metrics import _torch
 
-    embedder = ours.metric._borrowed[1]
+    embedder = ours.metric._embedder(device)
     network: Any = embedder.model.__self__  # its `embed` is what we call
 
     def score(shown: Any, fill: Any) -> float:
@@ -161,7 +161,7 @@ def _cosine(name: str, ours: Any, device: str) -> Pair:
 
     from realbench.metrics import _torch
 
-    embedder = ours.metric._borrowed[1]
+    embedder = ours.metric._embedder(device)
 
     def embedding(image: Any) -> Any:
         return embedder.model(embedder.square.normalised(embedder.square.of([image]).to(device)))

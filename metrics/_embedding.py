@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from realbench.errors import Unsupported
 from realbench.metric import BaseMetric, Batch, Context, Score
 
+from ._loan import Loan
 from ._parts import truth_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class Prepared:
 class Embedding(BaseMetric):
     """One model, shared by all metrics that load it with the same `_key`; a child says which, and what it is compared with."""
 
-    _borrowed: tuple[Hashable, Embedder] | None = None
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        self._loan = Loan()
 
     @property
     def square(self) -> Square:
@@ -58,21 +61,14 @@ class Embedding(BaseMetric):
 
     def close(self) -> None:
         """Give the model back; the last metric that uses it frees its memory."""
-        from ._torch import give_back
-
-        if self._borrowed is not None:
-            give_back(self._borrowed[0])
-            self._borrowed = None
+        self._loan.close()
 
     def _embedder(self, device: str) -> Embedder:
         from ._cosine import Embedder
-        from ._torch import borrow
 
-        if self._borrowed is None:
-            key = ("embedding", self._key(), device)
-            model = borrow(key, lambda: self._load(device))
-            self._borrowed = key, Embedder(self._key(), self.square, model, device)
-        return self._borrowed[1]
+        key = self._key()
+        model = self._loan.take(("embedding", key, device), lambda: self._load(device))
+        return Embedder(key, self.square, model, device)
 
     def _similarities(self, prepared: Prepared, batch: Batch) -> torch.Tensor:
         """float64 N×M, −1…1: each fill with each image it is compared with."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 import torch
 from kornia.feature import ALIKED, LightGlue
 
@@ -14,7 +13,7 @@ from realbench.portion import Portion
 
 from . import _packaged, _torch
 from ._matching import FloatArray, shrunk
-from ._matching_torch import Features, loaded, pairs_of, portion
+from ._matching_torch import Features, PointBackend, loaded, pairs_of, portion
 
 
 class Glue(LightGlue):
@@ -27,7 +26,7 @@ class Glue(LightGlue):
         super().__init__(None, input_dim=128, flash=False)  # type: ignore[arg-type]  # kornia: None downloads nothing
 
 
-class AlikedLightGlue:
+class AlikedLightGlue(PointBackend):
     """Zhao et al. 2023 (arXiv 2304.03608); Lindenberger et al. 2023 (arXiv 2306.13643)."""
 
     def __init__(self, features: int, detection: float, confidence: float, size: int, device: str) -> None:
@@ -51,18 +50,8 @@ class AlikedLightGlue:
             found = self._aliked(_torch.upload(images, self._device).float() / 255)
         return [Features(one.keypoints, one.descriptors, shape) for one in found]
 
-    def pair(self, reference: Features, fills: Sequence[Features]) -> list[FloatArray]:
-        """One pair at a time: LightGlue stops early and drops points by a pair's own confidence."""
-        with _torch.exact():
-            return [self._pair(reference, fill) for fill in fills]
-
-    def close(self) -> None:
-        """The last user frees the models."""
-        _torch.give_back(self._key)
-
     def _pair(self, reference: Features, fill: Features) -> FloatArray:
-        if not len(reference.points) or not len(fill.points):
-            return np.zeros((0, 5))
+        """Alone, since LightGlue stops early and drops points by a pair's own confidence."""
         self._glue.conf.filter_threshold = self._confidence
         found = self._glue({"image0": _asked(reference), "image1": _asked(fill)})
         first, second = found["matches"][0].unbind(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +29,27 @@ class Features:
     points: torch.Tensor
     descriptors: torch.Tensor
     shape: tuple[int, ...]
+
+
+class PointBackend(ABC):
+    """A backend that describes each image by key points and pairs those of two; a child sets `_key`, `describe` and `_pair`."""
+
+    _key: Hashable
+    """Of its model, borrowed from `_torch`."""
+
+    def pair(self, reference: Features, fills: Sequence[Features]) -> list[FloatArray]:
+        """One pair at a time; none where an image has no key points."""
+        with _torch.exact():
+            empty = np.zeros((0, 5))
+            return [self._pair(reference, fill) if len(reference.points) and len(fill.points) else empty for fill in fills]
+
+    def close(self) -> None:
+        """The last user frees the model."""
+        _torch.give_back(self._key)
+
+    @abstractmethod
+    def _pair(self, reference: Features, fill: Features) -> FloatArray:
+        """N×5 pairs of two images that have key points."""
 
 
 def loaded(model: M, wanted: Weights) -> M:

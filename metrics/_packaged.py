@@ -161,13 +161,3 @@ EFFICIENTNET_LITE0 = Packaged(
     ),
 )
 """EfficientNet-Lite0 (ImageNet), named as in `timm.create_model("tf_efficientnet_lite0").state_dict()`."""
-
-ALL = (
-    LPIPS_ALEX,
-    LPIPS_VGG,
-    VGG16,
-    XFEAT,
-    ALIKED,
-    ALIKED_LIGHTGLUE,
-    EFFICIENTNET_LITE0,
-)

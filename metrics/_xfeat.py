@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from kornia.feature import XFeat
 
@@ -13,14 +12,14 @@ from realbench.portion import Portion
 
 from . import _torch
 from ._matching import FloatArray, shrunk
-from ._matching_torch import Features, loaded, pairs_of, portion
+from ._matching_torch import Features, PointBackend, loaded, pairs_of, portion
 from ._packaged import XFEAT
 
 STEP = 32
 """XFeat resizes to multiples of this by itself; images that are such multiples already pass unchanged."""
 
 
-class XFeatBackend:
+class XFeatBackend(PointBackend):
     """Potje et al., CVPR 2024 (arXiv 2404.19174), sparse, at one scale."""
 
     def __init__(self, features: int, detection: float, confidence: float, size: int, device: str) -> None:
@@ -46,18 +45,8 @@ class XFeatBackend:
             found = self._model.detectAndCompute(batch, top_k=self._features, detection_threshold=self._detection)
         return [Features(one["keypoints"], one["descriptors"], shape) for one in found]
 
-    def pair(self, reference: Features, fills: Sequence[Features]) -> list[FloatArray]:
-        """Each other's most similar, above `confidence`."""
-        with _torch.exact():
-            return [self._pair(reference, fill) for fill in fills]
-
-    def close(self) -> None:
-        """The last user frees the model."""
-        _torch.give_back(self._key)
-
     def _pair(self, reference: Features, fill: Features) -> FloatArray:
-        if not len(reference.points) or not len(fill.points):
-            return np.zeros((0, 5))
+        """Each other's most similar, above `confidence`."""
         similarity = reference.descriptors @ fill.descriptors.t()
         value, there = similarity.max(dim=1)
         first = torch.nonzero((value == similarity.amax(dim=0)[there]) & (value > (self._confidence or -torch.inf)))[:, 0]

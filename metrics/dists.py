@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from realbench.metric import BaseMetric, Batch, Context, MetricCard, Score
 
+from ._loan import Loan
 from ._packaged import VGG16
 from ._parts import truth_of
 from ._size import Sized
@@ -58,7 +59,7 @@ class DISTS(BaseMetric):
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
-        self._held: tuple[tuple[str, str], Network] | None = None
+        self._loan = Loan()
 
     def prepare(self, scene: Scene, *, context: Context) -> Prepared:
         """Show the truth to the network. Raises Unsupported where there is none, WeightsMissing."""
@@ -82,21 +83,11 @@ class DISTS(BaseMetric):
 
     def close(self) -> None:
         """Give the network back."""
-        from . import _torch
-
-        held, self._held = self._held, None
-        if held is not None:
-            _torch.give_back(held[0])
+        self._loan.close()
 
     def _network(self, device: str) -> Network:
-        from . import _torch
-
-        key = ("dists", device)
-        if self._held is not None and self._held[0] != key:
-            self.close()
-        if self._held is None:
-            self._held = key, _torch.borrow(key, lambda: _load(device))
-        return self._held[1]
+        found: Network = self._loan.take(("dists", device), lambda: _load(device))
+        return found
 
 
 def _load(device: str) -> Network:

@@ -10,6 +10,7 @@ from realbench.errors import Unsupported, UsageError
 from realbench.method import Weights
 from realbench.metric import BaseMetric, Batch, Context, MetricCard, Score
 
+from ._loan import Loan
 from ._packaged import LPIPS_ALEX, LPIPS_SQUEEZE, LPIPS_VGG
 from ._parts import truth_of
 from ._size import Sized
@@ -80,7 +81,7 @@ class _LPIPS(BaseMetric):
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
-        self._held: tuple[tuple[str, str, str], Any] | None = None
+        self._loan = Loan()
 
     @classmethod
     def weights(cls, config: Any) -> Sequence[Weights]:
@@ -114,11 +115,7 @@ class _LPIPS(BaseMetric):
 
     def close(self) -> None:
         """Give the network back."""
-        from . import _torch
-
-        held, self._held = self._held, None
-        if held is not None:
-            _torch.give_back(held[0])
+        self._loan.close()
 
     def _view(self, share: Tensor) -> View:
         """What of an image the network sees, given how much of each pixel is hole: the whole image."""
@@ -139,14 +136,7 @@ class _LPIPS(BaseMetric):
 
     def _model(self, device: str) -> Any:
         """The network, one for all metrics of this file."""
-        from . import _torch
-
-        key = ("lpips", self.config.net, device)
-        if self._held is not None and self._held[0] != key:
-            self.close()
-        if self._held is None:
-            self._held = key, _torch.borrow(key, lambda: _load(self.config.net, device))
-        return self._held[1]
+        return self._loan.take(("lpips", self.config.net, device), lambda: _load(self.config.net, device))
 
 
 def _hole(scene: Scene, device: str) -> Tensor:

@@ -14,6 +14,7 @@ from realbench.method import Weights
 from realbench.packages import Bundled
 
 PLACE = "installed package"
+KEPT = "installed package"
 
 
 def check(wanted: Weights) -> None:

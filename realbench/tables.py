@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from realbench import measured, selection, statistics
+from realbench import selection, statistics
 from realbench.errors import NothingMeasured
 from realbench.metric import Direction, State
 from realbench.records import ColumnInfo, RowInfo
@@ -231,7 +231,7 @@ class _Grid:
         entries = {label: self._entry(label, info, scenes) for label in self.labels}
         eligible = {label: self._values(label, info, scenes) for label, entry in entries.items() if not entry.unranked}
         ranking = statistics.rank(eligible, info.direction)
-        column = TableColumn(info, scenes, outside, ranking.common, measured.devices(self.results, info.signature))
+        column = TableColumn(info, scenes, outside, ranking.common, self.results.devices(info.signature))
         return column, {label: _ranked(entry, label, ranking) for label, entry in entries.items()}
 
     def table(self, column: TableColumn, labels: Iterable[str], scenes: tuple[str, ...]) -> SceneTable:

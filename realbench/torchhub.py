@@ -14,6 +14,7 @@ from realbench.method import Weights
 from realbench.packages import Checkpoint
 
 PLACE = "torch hub"
+KEPT = "torch hub cache"
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._]*-([0-9a-f]{8,64})\.(pt|pth)")
 
 
@@ -32,8 +33,7 @@ def described(wanted: Weights) -> str:
 
 def cached(wanted: Weights, pickles: tuple[str, ...] = ()) -> Path | None:
     """The folder of exactly these weights, converted as this version does it."""
-    folder = converted.folder(_checkpoint(wanted))
-    return folder if folder.is_dir() else None
+    return converted.kept(_checkpoint(wanted))
 
 
 def others(wanted: Weights) -> str:
@@ -43,21 +43,8 @@ def others(wanted: Weights) -> str:
 
 def download(wanted: Weights, pickles: tuple[str, ...] = (), *, asked: bool = False) -> Path:
     """Convert the file of torch.hub's cache, downloaded into it first where it is missing, and return the folder. Raises Unavailable."""
-    from filelock import FileLock
-
     checkpoint = _checkpoint(wanted)
-    folder = converted.folder(checkpoint)
-    try:
-        converted.root().mkdir(parents=True, exist_ok=True)
-        with FileLock(converted.root() / f".{checkpoint.file}.lock"):
-            if not converted.is_whole(folder):
-                path = _obtained(checkpoint, online=asked or not packaged.is_offline())
-                origin = {"url": checkpoint.url, "member": path.name, "member_sha256": fingerprint.of_file(path)}
-                with converted.workplace(checkpoint) as temporary:
-                    converted.write(checkpoint, path, origin, temporary)
-    except OSError as error:
-        raise converted.refused(checkpoint, error, 0) from error
-    return folder
+    return converted.once(checkpoint, checkpoint.file, 0, lambda: _make(checkpoint, online=asked or not packaged.is_offline()))
 
 
 def verify(wanted: Weights, folder: Path, files: Sequence[str]) -> None:
@@ -86,6 +73,13 @@ def _cache() -> Path:
     """Where torch.hub keeps such files, found without importing torch."""
     home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
     return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def _make(wanted: Checkpoint, *, online: bool) -> None:
+    path = _obtained(wanted, online=online)
+    origin = {"url": wanted.url, "member": path.name, "member_sha256": fingerprint.of_file(path)}
+    with converted.workplace(wanted) as temporary:
+        converted.write(wanted, path, origin, temporary)
 
 
 def _obtained(wanted: Checkpoint, *, online: bool) -> Path:

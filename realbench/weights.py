@@ -74,7 +74,9 @@ class Source(Protocol):
     """A kind of place that weights come from: the hub, package indexes, or the servers that torch.hub knows."""
 
     PLACE: str
-    """`hub`, `index`, `torch hub`: the origin of what was downloaded just now; with ` cache`, of what was here."""
+    """`hub`, `index`, `torch hub`: the origin of what was downloaded just now."""
+    KEPT: str
+    """The origin of what was here: `hub cache`, `installed package`."""
 
     def check(self, wanted: Weights) -> None:
         """Raise UsageError for weights that this source cannot have."""
@@ -113,7 +115,18 @@ class _Place:
     source: Source | None = None
     """Where its files come from, for one that a source keeps."""
 
+    @property
+    def revision(self) -> str:
+        """The commit, or the content where the folder doesn't say."""
+        return self.commit or f"content {weightfiles.content(self.path, self.files)[:12]}"
 
+
+_KINDS: tuple[tuple[type[Weights], Source], ...] = (
+    (Packaged, packaged),
+    (Checkpoint, torchhub),
+    (Bundled, bundled),
+    (Handmade, handmade),
+)
 _lock = threading.Lock()
 _used: dict[str, str] = {}
 _refused: dict[tuple[Weights, str], tuple[float, Unavailable]] = {}
@@ -157,6 +170,12 @@ def status(wanted: Weights) -> Status:
         return Status("missing", note=_others(wanted, _sources(wanted)))
     size = sum((place.path / name).stat().st_size for name in place.files)
     return Status("incomplete" if place.faults else "present", place.path, place.origin, place.commit, size, _words(place.faults))
+
+
+def revision_here(wanted: Weights) -> str:
+    """Which of the weights wanted this machine has, as `resolve` would tell it, without asking any source; empty where it has none."""
+    place = _find(wanted, "")
+    return "" if place is None else place.revision
 
 
 def pull(wanted: Weights) -> Resolved:
@@ -240,7 +259,7 @@ def _complete(wanted: Weights, folder: str | Path, *, asked: bool) -> _Place:
 def _resolved(wanted: Weights, place: _Place) -> Resolved:
     for name, digest in _pickles(wanted).items():
         weightfiles.verify(place.path / name, digest)
-    found = Resolved(place.path, place.origin, place.commit or f"content {weightfiles.content(place.path, place.files)[:12]}")
+    found = Resolved(place.path, place.origin, place.revision)
     with _lock:
         _used[wanted.name] = f"{found.origin} {found.revision}"
     return found
@@ -261,20 +280,14 @@ def _find(wanted: Weights, folder: str | Path) -> _Place | None:
     if shared is not None:
         return _examined(wanted, shared, VARIABLE)
     kept = [(source, source.cached(wanted, tuple(_pickles(wanted)))) for source in sources]
-    places = [_examined(wanted, path, _kept_at(source), source) for source, path in kept if path is not None]
+    places = [_examined(wanted, path, source.KEPT, source) for source, path in kept if path is not None]
     return min(places, key=lambda place: bool(place.faults), default=None)
-
-
-def _kept_at(source: Source) -> str:
-    return source.PLACE if source is bundled else f"{source.PLACE} cache"
 
 
 def _sources(wanted: Weights) -> list[Source]:
     """Where these weights can come from, first the one to ask first; none for a folder in a setting."""
     found: list[Source] = [huggingface] if wanted.id else []
-    found += [packaged] if isinstance(wanted, Packaged) else []
-    kinds: list[tuple[type[Weights], Source]] = [(Checkpoint, torchhub), (Bundled, bundled), (Handmade, handmade)]
-    return found + [source for kind, source in kinds if isinstance(wanted, kind)]
+    return found + [source for kind, source in _KINDS if isinstance(wanted, kind)]
 
 
 def _shared(wanted: Weights) -> Path | None:

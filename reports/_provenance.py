@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from realbench.measured import environments
 from realbench.records import Environment
 from realbench.results import Results
 from realbench.store import finished
@@ -32,7 +31,7 @@ def provenance(results: Results) -> Provenance:
         runs.append(f"{name}: suite {manifest.suite}, feather {manifest.feather:g}/512, last worked on {last}")
         versions |= {item.version for item in manifest.invocations}
         fills += [record.environment for _, record in finished(folder, manifest) if record.environment is not None]
-    scores = [made for group in environments(results).values() for made in group]
+    scores = [made for group in results.environments.values() for made in group]
     libraries = {f"{library} {version}" for made in (*fills, *scores) for library, version in made.versions.items()}
     devices = sorted({f"fills: {_device(made, f', {made.dtype}')}" for made in fills})
     devices += sorted({f"scores: {_device(made)}" for made in scores})

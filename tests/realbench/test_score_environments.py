@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realbench.measured import devices
 from realbench.results import load_run
 from tests.making import PSNR, Made
 
@@ -22,7 +21,7 @@ def test_scores_of_two_runs_share_a_column(tmp_path: Path) -> None:
     one, two = run(tmp_path / "x", "cpu"), run(tmp_path / "y", "cuda")
     two.manifest.rows["two"] = two.manifest.rows["one"].model_copy(update={"fingerprint": "f" * 12})
     two.score("two", "a", 2.0, device="cuda")
-    assert devices(load_run(one.root, two.write()), PSNR) == ("cpu (Some)", "cuda (Some)")
+    assert load_run(one.root, two.write()).devices(PSNR) == ("cpu (Some)", "cuda (Some)")
 
 
 def test_names_that_differ_between_runs_are_found_again(tmp_path: Path) -> None:
@@ -38,7 +37,7 @@ def test_names_that_differ_between_runs_are_found_again(tmp_path: Path) -> None:
     two.folder.write_scores([(two.cell("one", "a"), next(iter(two.manifest.columns)), record)])
     found = load_run(one.root, two.write())
     assert set(found.rows) == {"one @x", "one @y"} and set(found.scenes) == {"a @x", "a @y"} and len(found.columns) == 2
-    assert {signature: devices(found, signature) for signature in found.columns} == {
+    assert {signature: found.devices(signature) for signature in found.columns} == {
         signature: (f"{'cuda' if 'other' in signature else 'cpu'} (Some)",) for signature in found.columns
     }
 
@@ -52,4 +51,4 @@ def test_scores_of_a_changed_fill_do_not_count(tmp_path: Path) -> None:
     assert record is not None
     record.image = "another"
     made.folder.write_scores([(made.cell("one", "a"), next(iter(made.manifest.columns)), record)])
-    assert devices(load_run(made.write()), PSNR) == ("cpu (Some)",)
+    assert load_run(made.write()).devices(PSNR) == ("cpu (Some)",)
