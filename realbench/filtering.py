@@ -12,7 +12,7 @@ from realbench.errors import UsageError
 from realbench.records import ColumnInfo
 from realbench.results import Results
 from realbench.selection import Policy
-from realbench.tables import Entry, SceneEntry, TableColumn, Tables, tables
+from realbench.tables import NESTS, REDUCED, Entry, SceneEntry, TableColumn, Tables, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,9 @@ def _filtering(results: Results) -> Filtering | None:
         by = selection.choose(results.columns, results.policy.by or None)
     except UsageError as error:
         return Filtering((), {}, absent=str(error))
-    steps = {dropped: tables(results, Policy("selected", 1 - Fraction(dropped, 100), by.signature)) for dropped in DROPPED}
+    policies = {dropped: Policy("selected", 1 - Fraction(dropped, 100), by.signature) for dropped in DROPPED}
+    steps = {dropped: tables(results, policy) for dropped, policy in policies.items()}
+    results.forget((key, policy) for key in (REDUCED, NESTS) for policy in policies.values() if policy != results.policy)
     placed = selection.places(scores[scores["label"].isin(labels)], by)
     rows = {label: tuple(_line(steps, dropped, label, placed[placed["label"] == label]) for dropped in DROPPED) for label in labels}
     hardest = selection.mark(placed, 1 - Fraction(max(DROPPED), 100))

@@ -209,6 +209,8 @@ class Invocation(BaseModel):
     started: str
     command: list[str]
     version: str
+    commit: str = ""
+    """Commit of the clone it ran from, and whether files were changed since; empty for an installed package."""
 
 
 class Adopted(BaseModel):

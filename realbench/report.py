@@ -20,6 +20,8 @@ class ReportCard:
 
     id: str
     summary: str
+    on_request: bool = False
+    """Written only where it is named."""
 
 
 class Report(Protocol):
@@ -32,11 +34,16 @@ class Report(Protocol):
 
 
 def write_reports(results: Results, folder: str | Path, reports: Sequence[str] | None = None) -> list[Path]:
-    """Write reports (all that are installed, or the named ones) of results into a folder, made where it is missing."""
+    """Write reports (all that are installed but those on request, or the named ones) of results into a folder, made where it is missing."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder}: expected a folder to write to ({error.strerror}); give another -o") from error
-    names = registry.names("reports") if reports is None else reports
+    names = standard() if reports is None else reports
     return [path for name in names for path in registry.load("reports", name)().write(results, folder)]
+
+
+def standard() -> list[str]:
+    """The reports that are written where none is named."""
+    return [name for name in registry.names("reports") if not registry.load("reports", name).card.on_request]

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from realbench.errors import NothingMeasured
 from realbench.metric import State
-from realbench.records import ColumnInfo, Environment, FillRecord, Manifest, RowInfo, SceneInfo, ScoreRecord
+from realbench.reading import ScoreLine, read_many
+from realbench.records import ColumnInfo, Environment, FillRecord, FitRecord, Manifest, RowInfo, SceneInfo
 from realbench.selection import Policy
 from realbench.store import MANIFEST, Cell, RunFolder, cells
+from realbench.votes import BlindOptions
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
 T = TypeVar("T")
 
@@ -24,7 +27,7 @@ SCORE_FIELDS = (
 )  # fmt: skip
 CELL_FIELDS = (
     "run", "label", "method", "preset", "fingerprint", "scene", "fit", "seed", "state", "reason", "notes",
-    "seconds", "fit_seconds", "device", "device_name", "dtype", "threads", "folder",
+    "seconds", "fit_seconds", "device", "device_name", "dtype", "threads", "folder", "host_bytes", "device_bytes",
 )  # fmt: skip
 
 
@@ -38,7 +41,15 @@ class Results:
     """Which seeds the tables count; `scores()` holds all of them."""
     protocol: str = ""
     """Name of the protocol whose published table is shown beside the measured one; empty for none."""
+    votes: tuple[Path, ...] = ()
+    """Files of votes that people gave on blind pages."""
+    blind: BlindOptions = field(default_factory=BlindOptions)
+    """How a blind page is made, where one is asked for."""
+    whole: Results | None = field(default=None, repr=False, compare=False)
+    """For results of some scenes, made by `within`: those of all scenes."""
+    _filled_with: dict[tuple[Any, ...], Environment] = field(default_factory=dict, init=False, repr=False, compare=False)
     _environments: dict[str, Environment] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _texts: dict[Hashable, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -47,6 +58,11 @@ class Results:
             self._made[key] = make()
         found: T = self._made[key]
         return found
+
+    def forget(self, keys: Iterable[Hashable]) -> None:
+        """Give back what `once` made under these keys."""
+        for key in keys:
+            self._made.pop(key, None)
 
     @cached_property
     def rows(self) -> dict[str, RowInfo]:
@@ -59,11 +75,46 @@ class Results:
         return {self._scene(name, scene): info for name, _, manifest in self.runs for scene, info in manifest.scenes.items()}
 
     @cached_property
+    def origins(self) -> dict[str, tuple[Manifest, str]]:
+        """By scene as it is named here: the manifest of a run that has it, and its id there."""
+        found = ((self._scene(name, scene), (manifest, scene)) for name, _, manifest in self.runs for scene in manifest.scenes)
+        return {shown: origin for shown, origin in found if shown in self.scenes}
+
+    @cached_property
     def columns(self) -> dict[str, ColumnInfo]:
         """Metrics by signature: scores with different signatures never share a column. Where runs scored with different sources of a
         metric, the source is added to the signature.
         """
         return {self._signature(info): info for _, _, manifest in self.runs for info in manifest.columns.values()}
+
+    def within(self, scenes: Iterable[str]) -> Results:
+        """The results of these scenes alone, under the same policy; nothing is read again."""
+        kept = frozenset(scenes)
+        return self.once(("within", kept), lambda: self._within(kept))
+
+    def _within(self, kept: frozenset[str]) -> Results:
+        part = replace(self, whole=self.whole or self)
+        vars(part)["scenes"] = {scene: info for scene, info in self.scenes.items() if scene in kept}
+        return part
+
+    def table(self, policy: Policy | None = None, *, intervals: bool = False) -> pd.DataFrame:
+        """The leaderboard in wide form: rows by label, a column a metric (named by its signature where two share a name).
+
+        With `intervals`, each metric has the columns `mean`, `low` and `high`. Raises NothingMeasured when there is nothing to show.
+        """
+        from realbench.frames import wide
+
+        return wide(self, policy, intervals=intervals)
+
+    def __rich__(self) -> Table:
+        from realbench.display import rich_table
+
+        return rich_table(self)
+
+    def _repr_html_(self) -> str:
+        from realbench.display import html_table
+
+        return html_table(self)
 
     def scores(self) -> pd.DataFrame:
         """One line a (cell, metric), missing ones included; columns as SCORE_FIELDS; value is NaN unless state is `ok`."""
@@ -72,27 +123,54 @@ class Results:
     @cached_property
     def environments(self) -> dict[str, tuple[Environment, ...]]:
         """Where and with what the scores that count (those whose state is ok) were made: the different ones, by signature."""
-        made = self._scores.loc[self._scores["state"] == "ok", ["signature", "environment"]].dropna()
+        whole = self.whole or self
         found: dict[str, dict[str, Environment]] = {signature: {} for signature in self.columns}
-        for signature, environment in made.itertuples(index=False, name=None):
-            found[signature][environment] = self._environments[environment]
+        for scene, signature, environment in whole._scored_where:
+            if scene in self.scenes:
+                found[signature][environment] = whole._environments[environment]
         return {signature: tuple(group[text] for text in sorted(group)) for signature, group in found.items()}
+
+    @cached_property
+    def _scored_where(self) -> list[tuple[str, str, str]]:
+        """Scene, signature and environment of the scores that count, each combination once."""
+        made = self._scores.loc[self._scores["state"] == "ok", ["scene", "signature", "environment"]].dropna().drop_duplicates()
+        return list(made.itertuples(index=False, name=None))
 
     def devices(self, signature: str) -> tuple[str, ...]:
         """Device and its name of a column's scores; more than one is worth a warning. A metric computes in float32 whatever --dtype is."""
         return tuple(sorted({f"{made.device} ({made.device_name})" for made in self.environments.get(signature, ())}))
 
+    @cached_property
+    def filled_with(self) -> tuple[Environment, ...]:
+        """Where and with what the finished fills were made: the different ones."""
+        whole = self.whole or self
+        return tuple(whole._filled_with.values()) if len(whole._cell_table) else ()
+
     def cells(self) -> pd.DataFrame:
-        """One line a cell asked for, missing ones included; columns as CELL_FIELDS, times in seconds."""
+        """One line a cell asked for, missing ones included; columns as CELL_FIELDS; times in seconds, memory in bytes: the
+        larger peak of the fill and its fit.
+        """
+        return self._cell_table[list(CELL_FIELDS)].copy()
+
+    def fills(self) -> pd.DataFrame:
+        """As `cells`, with `image`, the SHA-256 of the composite's PNG (empty where there is none), and `cell`, where it is stored."""
         return self._cell_table.copy()
 
     @cached_property
     def _scores(self) -> pd.DataFrame:
-        return self._frame((*SCORE_FIELDS, "environment"), self._score_lines())
+        if self.whole:
+            return self._own(self.whole._scores)
+        return self._frame("_cell_table", (*SCORE_FIELDS, "environment"), self._score_lines())
 
     @cached_property
     def _cell_table(self) -> pd.DataFrame:
-        return self._frame(CELL_FIELDS, self._cell_lines())
+        if self.whole:
+            return self._own(self.whole._cell_table)
+        return self._frame("_scores", (*CELL_FIELDS, "image", "cell"), self._cell_lines())
+
+    def _own(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The lines of these results' scenes."""
+        return table[table["scene"].isin(self.scenes)].reset_index(drop=True)
 
     def artefacts(self, cell: Cell, signature: str, run: str) -> dict[str, Any]:
         """What a metric left for drawing on one cell; empty when there is nothing."""
@@ -108,29 +186,61 @@ class Results:
         return [(name, folder, manifest, *cell) for name, folder, manifest in self.runs for cell in cells(folder, manifest)]
 
     def _score_lines(self) -> Iterator[list[Any]]:
-        for name, folder, manifest, cell, record, state in self._cells:
+        columns = {name: [(key, info, self._signature(info)) for key, info in manifest.columns.items()] for name, _, manifest in self.runs}
+        seen: dict[tuple[str, str, str], str] = {}
+        done = [record is not None and state == "ok" for *_, record, state in self._cells]
+        wanted = [
+            (folder.cell(cell), [*manifest.columns]) for (_, folder, manifest, cell, *_), ok in zip(self._cells, done, strict=True) if ok
+        ]
+        found = read_many(wanted)
+        for (name, _, manifest, cell, record, state), ok in zip(self._cells, done, strict=True):
             head = self._head(name, manifest, cell)
-            for key, column in manifest.columns.items():
-                score = folder.read_score(cell, key) if record is not None and state == "ok" else None
-                value, verdict, reason = _verdict(manifest, cell, record, state, score, column)
-                yield [*head, column.metric, self._signature(column), value, verdict, reason, self._noted(score)]
+            scores = next(found) if ok else [None] * len(manifest.columns)
+            for (key, column, signature), score in zip(columns[name], scores, strict=True):
+                if score is not None and (name, cell.scene, key) not in seen:
+                    seen[name, cell.scene, key] = manifest.scenes[cell.scene].read(column.reads)
+                read = seen.get((name, cell.scene, key), "")
+                value, verdict, reason = _verdict(manifest.scenes[cell.scene].refused, record, state, score, column, read)
+                yield [*head, column.metric, signature, value, verdict, reason, self._noted(score)]
 
-    def _noted(self, score: ScoreRecord | None) -> str | None:
+    def _noted(self, score: ScoreLine | None) -> str | None:
         """The environment of a score, kept once for all that share it."""
         if score is None or score.environment is None:
             return None
-        text = score.environment.model_dump_json()
-        self._environments.setdefault(text, score.environment)
-        return text
+        made, parts = score.environment, _parts(score.environment)
+        if parts not in self._texts:
+            self._texts[parts] = made.model_dump_json()
+            self._environments.setdefault(self._texts[parts], made)
+        return self._texts[parts]
 
     def _cell_lines(self) -> Iterator[list[Any]]:
+        fits: dict[tuple[str, Cell], FitRecord | None] = {}
         for name, folder, manifest, cell, record, state in self._cells:
-            fit = folder.read_fit(cell)
+            key = name, replace(cell, seed=0)
+            if key not in fits:
+                fits[key] = folder.read_fit(cell)
+            fit = fits[key]
             environment = record.environment if record else None
+            if environment and state == "ok":
+                self._filled_with.setdefault(_parts(environment), environment)
             machine = [environment.device, environment.device_name, environment.dtype, environment.threads] if environment else [None] * 4
             notes, seconds, reason = ("; ".join(record.notes), record.seconds, record.reason) if record else ("", None, "")
             head = self._head(name, manifest, cell)
-            yield [*head, state, reason, notes, seconds, fit.seconds if fit else None, *machine, str(folder.cell(cell))]
+            image = record.files.get("fill.png", "") if record else ""
+            peaks = [_peak(memory, record, fit) for memory in ("host", "device")]
+            yield [
+                *head,
+                state,
+                reason,
+                notes,
+                seconds,
+                fit.seconds if fit else None,
+                *machine,
+                str(folder.cell(cell)),
+                *peaks,
+                image,
+                cell,
+            ]
 
     def _head(self, run: str, manifest: Manifest, cell: Cell) -> list[Any]:
         row = manifest.rows[cell.label]
@@ -138,6 +248,8 @@ class Results:
         return [run, label, row.method, row.preset, cell.fingerprint, scene, cell.fit, cell.seed]
 
     def _label(self, run: str, label: str) -> str:
+        if len(self.runs) == 1:
+            return label
         prints = {manifest.rows[label].fingerprint for _, _, manifest in self.runs if label in manifest.rows}
         return label if len(prints) == 1 else f"{label} @{run}"
 
@@ -146,19 +258,30 @@ class Results:
         return column.signature if len({info.source for info in others}) == 1 else f"{column.signature}|source:{column.source[:8]}"
 
     def _scene(self, run: str, scene: str) -> str:
+        if len(self.runs) == 1:
+            return scene
         contents = {str(manifest.scenes[scene].digests) for _, _, manifest in self.runs if scene in manifest.scenes}
         return scene if len(contents) == 1 else f"{scene} @{run}"
 
-    @staticmethod
-    def _frame(columns: Sequence[str], lines: Iterable[list[Any]]) -> pd.DataFrame:
+    def _frame(self, other: str, columns: Sequence[str], lines: Iterable[list[Any]]) -> pd.DataFrame:
         import pandas as pd
 
         frame = pd.DataFrame(list(lines), columns=list(columns))
+        if other in vars(self):
+            # Both frames are made: the records of 20,000 cells are a hundred megabytes that nobody reads any more.
+            vars(self).pop("_cells", None)
+        if len(self.runs) == 1:
+            return frame
         # A cell that two runs share (same row, same scene) counts once: the finished one if only one is.
         frame["_bad"] = frame["state"] != "ok"
         keys = [name for name in ("label", "fingerprint", "scene", "fit", "seed", "signature") if name in frame]
         order = frame.sort_values("_bad", kind="stable").drop_duplicates(keys).index
         return frame.loc[sorted(order)].drop(columns="_bad").reset_index(drop=True)
+
+
+def _parts(made: Environment) -> tuple[Any, ...]:
+    """What tells environments apart."""
+    return made.device, made.device_name, made.dtype, made.threads, made.python, made.platform, *made.versions.items()
 
 
 def load_run(*paths: str | Path) -> Results:
@@ -185,18 +308,25 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
     return [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]
 
 
+def _peak(memory: str, *records: FillRecord | FitRecord | None) -> float | None:
+    """The largest peak that is recorded, in bytes; a float, since a column of a table may lack some."""
+    found = [record.peak_memory[memory] for record in records if record is not None and memory in record.peak_memory]
+    return float(max(found)) if found else None
+
+
 def _verdict(
-    manifest: Manifest, cell: Cell, fill: FillRecord | None, state: State, record: ScoreRecord | None, column: ColumnInfo
+    refused: str, fill: FillRecord | None, state: State, record: ScoreLine | None, column: ColumnInfo, scene: str
 ) -> tuple[float, State, str]:
-    """Value, state and reason of one score: the fill's own trouble first, then the score's."""
+    """Value, state and reason of one score: the fill's own trouble first, then the score's. `scene` is the hash of what the metric reads
+    of it by now.
+    """
     nothing = float("nan")
     if fill is None or state != "ok":
-        reason = manifest.scenes[cell.scene].refused or (fill.reason if fill else "") or state
-        return nothing, state, f"fill: {reason}" if fill else "not run yet"
+        return nothing, state, f"fill: {refused or fill.reason or state}" if fill else "not run yet"
     if record is None:
         return nothing, "missing", "not scored yet"
     image = fill.files.get("raw.png" if column.image == "raw" else "fill.png")
-    if record.image != image or record.scene != manifest.scenes[cell.scene].read(column.reads) or record.source != column.source:
+    if record.image != image or record.scene != scene or record.source != column.source:
         return nothing, "stale", "the fill, the scene or the metric changed since it was scored"
     if record.state == "ok" and record.value is None:
         return nothing, "failed", "the record says ok but holds no value; score again"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -167,6 +167,18 @@ class Reduced:
     notes: tuple[str, ...] = ()
     """What a reader must know: seeds that could not be ranked, a policy that changed nothing."""
     oracle: bool = False
+    _marked: tuple[pd.DataFrame, ColumnInfo] | None = None
+    """What `mark` gave, and the metric that selected."""
+
+    def within(self, scenes: Iterable[str]) -> Reduced:
+        """What is left of it on these scenes: seeds compete on their own scene alone."""
+        kept = set(scenes)
+        scores = self.scores[self.scores["scene"].isin(kept)]
+        if self._marked is None:
+            return replace(self, scores=scores)
+        marked, by = self._marked
+        marked = marked[marked["scene"].isin(kept)]
+        return Reduced(scores, pools(marked), tuple(notes(marked, by)), _marked=(marked, by))
 
 
 def reduce(scores: pd.DataFrame, how: Policy, columns: Mapping[str, ColumnInfo]) -> Reduced:
@@ -177,7 +189,7 @@ def reduce(scores: pd.DataFrame, how: Policy, columns: Mapping[str, ColumnInfo])
         return Reduced(best_by_itself(scores, columns, how.keep), {}, oracle=True)
     by = choose(columns, how.by or None)
     marked = mark(places(scores, by), how.keep)
-    return Reduced(select(scores, by, how.keep), pools(marked), tuple(notes(marked, by)))
+    return Reduced(select(scores, by, how.keep), pools(marked), tuple(notes(marked, by)), _marked=(marked, by))
 
 
 def pools(marked: pd.DataFrame) -> dict[str, tuple[int, int]]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from realbench.metric import Direction
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Indices: TypeAlias = npt.NDArray[np.integer[Any]]
 
 LEVEL = 0.95
 RESAMPLES = 9_999
@@ -21,8 +26,10 @@ COVERAGE_PERCENT = 80
 """Share of scenes, and of fills, that a row must have scores for to be ranked."""
 LEAST_SCENES = 4
 """Fewer give no interval: with two or three, one resample in 4 or 27 holds one value alone, so a 95 % interval were their range."""
-_SEED = 2309
-_BLOCK = 1_000_000
+SEED = 2309
+"""Of every draw, so that the same scores always give the same numbers."""
+BLOCK = 1_000_000
+"""Draws held in memory at a time."""
 
 
 def scene_means(scores: pd.DataFrame, by: Sequence[str] = ()) -> pd.Series:
@@ -55,17 +62,43 @@ def interval(values: Iterable[float]) -> tuple[float, float] | None:
 
     Takes one value a scene. None for fewer than LEAST_SCENES. Infinite values are resampled like any other: all infinite
     gives (∞, ∞), some give an end that is finite or infinite, as the resampled means are.
-    The ends are resampled means themselves, never interpolated between two (scipy.stats.bootstrap gives NaN for infinite values).
     """
     sample = np.fromiter(values, dtype=np.float64)
     if sample.size < LEAST_SCENES or math.isnan(_average(sample)):
         return None
-    generator = np.random.default_rng(_SEED)
-    rows = max(1, _BLOCK // sample.size)
-    blocks = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
-    means = np.sort(np.concatenate([sample[generator.integers(0, sample.size, (block, sample.size))].mean(axis=1) for block in blocks]))
-    at = round((1 - LEVEL) / 2 * (RESAMPLES + 1))
-    return float(means[at - 1]), float(means[RESAMPLES - at])
+    return ends(np.concatenate([sample[lines].mean(axis=1) for lines in draws(sample.size)]))
+
+
+def draws(scenes: int) -> Iterator[Indices]:
+    """RESAMPLES lines of scene indices drawn with replacement, each as long as there are scenes; in blocks, always the same ones."""
+    if scenes * RESAMPLES <= BLOCK:
+        yield _draws(scenes)
+        return
+    generator = np.random.default_rng(SEED)
+    for block in blocks(scenes):
+        yield generator.integers(0, scenes, (block, scenes), dtype=np.int32)
+
+
+def blocks(scenes: int) -> Iterator[int]:
+    """How many of the RESAMPLES lines are held at a time, block after block."""
+    lines = max(1, BLOCK // scenes)
+    return (min(lines, RESAMPLES - start) for start in range(0, RESAMPLES, lines))
+
+
+@lru_cache(maxsize=16)
+def _draws(scenes: int) -> Indices:
+    return np.random.default_rng(SEED).integers(0, scenes, (RESAMPLES, scenes), dtype=np.int32)
+
+
+def ends(resampled: Floats) -> tuple[float, float] | None:
+    """The ends of the 95 % interval: resampled values themselves, never interpolated between two (scipy.stats.bootstrap gives NaN for
+    infinite values). None where one of them is NaN, the mean of infinities of both signs.
+    """
+    if np.isnan(resampled).any():
+        return None
+    at = round((1 - LEVEL) / 2 * (resampled.size + 1))
+    ordered = np.partition(resampled, (at - 1, resampled.size - at))
+    return float(ordered[at - 1]), float(ordered[resampled.size - at])
 
 
 def is_covered(count: int, of: int) -> bool:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from realbench import selection, statistics
+from realbench import bootstrap, groups, selection, statistics
 from realbench.errors import NothingMeasured
+from realbench.marks import marked
 from realbench.metric import Direction, State
+from realbench.pairs import Pairs, compare
 from realbench.records import ColumnInfo, RowInfo
 from realbench.results import Results
 from realbench.selection import Policy, Reduced
@@ -23,6 +25,10 @@ ORACLE = "oracle: it reads the ground truth"
 CHOSEN = "oracle: its seeds are chosen by the scores themselves"
 NO_TRUTH = "the scene has no ground truth"
 NOT_ASKED = "not asked for"
+SCORES = ["label", "scene", "fit", "seed", "signature", "value", "state", "reason"]
+"""The fields of scores that tables read."""
+REDUCED, NESTS = "reduced scores", "nests"
+"""Keys, each with a policy, of what the tables of all scenes and those of some share."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class SceneEntry:
     """Fills asked for."""
     missing: tuple[Missing, ...] = ()
     """What is not there, by state."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the value over fits and seeds; None where nothing says how fills vary."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Entry:
     mean: float | None
     """Mean over seeds, fits and scenes, of the scenes that have a value."""
     interval: tuple[float, float] | None
-    """95 % bootstrap interval of the mean over scenes; None for fewer than statistics.LEAST_SCENES."""
+    """95 % bootstrap interval of the mean, over scenes, fits and seeds; None for fewer than statistics.LEAST_SCENES scenes."""
     scenes: int
     """Scenes with a value, of those where the metric applies (`TableColumn.scenes`)."""
     fills: int
@@ -72,6 +80,8 @@ class Entry:
     """Mean over the scenes common to all ranked rows, which `rank` rests on."""
     best: bool = False
     """First, with another ranked row behind it."""
+    tied: bool = False
+    """Ranked behind the best, and not shown to differ from it (realbench.pairs)."""
     unranked: str = ""
     """Why there is no rank; empty when there is one."""
     missing: tuple[Missing, ...] = ()
@@ -107,6 +117,8 @@ class TableRow:
     """One a column, in the leaderboard's order."""
     settings: tuple[Setting, ...] = ()
     """Those that differ from the method's defaults."""
+    mean_rank_interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the mean rank."""
 
     @property
     def mean_rank(self) -> float | None:
@@ -124,7 +136,7 @@ class TableRow:
 class Leaderboard:
     """Rows by mean rank, best first (one ranked under fewer metrics comes later); then unranked ones; oracles last.
 
-    Columns that compare the hole with the ground truth come first, the others in the order they were asked for.
+    Columns stand in the groups of realbench.groups, in each in the order they were asked for.
     """
 
     columns: tuple[TableColumn, ...]
@@ -160,6 +172,8 @@ class Tables:
     """Which seeds count, in words."""
     notes: tuple[str, ...] = ()
     """What the policy could not do, and for which row."""
+    pairs: tuple[Pairs, ...] = ()
+    """One a column: every two rows that are no oracles, compared."""
 
 
 def leaderboard(results: Results, policy: Policy | None = None) -> Leaderboard:
@@ -181,46 +195,56 @@ def tables(results: Results, policy: Policy | None = None) -> Tables:
 
 
 def _tables(results: Results, policy: Policy) -> Tables:
-    cells, scores = results.cells(), results.scores()
-    if scores.empty:
+    cells, whole = results.cells(), results.whole or results
+    if cells.empty or not results.columns:
         refused = [f"scene {scene}: {info.refused}" for scene, info in results.scenes.items() if info.refused]
         raise NothingMeasured(f"nothing to show: {refused[0] if refused else 'no cell or no metric was asked for'}")
-    reduced = selection.reduce(scores, policy, results.columns)
-    grid = _Grid(results, cells, reduced)
-    columns, standings = zip(*map(grid.column, sorted(results.columns.values(), key=_prominence)), strict=True)
-    rows = [_row(results, label, lines, [standing[label] for standing in standings]) for label, lines in cells.groupby("label", sort=False)]
-    rows.sort(key=_order)
+    # Seeds compete on their own scene, and so does what is resampled: some scenes share the work with all.
+    reduced = whole.once((REDUCED, policy), lambda: selection.reduce(whole.scores()[SCORES], policy, whole.columns))
+    nests = whole.once((NESTS, policy), lambda: bootstrap.nests(reduced.scores))
+    grid = _Grid(results, cells, reduced.within(results.scenes) if results.whole else reduced, nests)
+    columns, standings = zip(*map(grid.column, sorted(results.columns.values(), key=groups.place)), strict=True)
+    spans = grid.mean_ranks(columns, standings)
+    found = _rows(results, cells, {label: [one[label] for one in standings] for label in grid.labels})
+    rows = sorted((replace(row, mean_rank_interval=spans.get(row.label)) for row in found), key=_order)
     shown = tuple(scene for scene in results.scenes if scene in grid.scenes)
     labels = [row.label for row in rows]
     by_scene = tuple(grid.table(column, labels, shown) for column in columns)
     by = selection.choose(results.columns, policy.by or None) if policy.reducer == "selected" else None
-    return Tables(Leaderboard(columns, tuple(rows)), by_scene, policy.describe(by), reduced.notes)
+    pairs = tuple(grid.pairs(column, labels) for column in columns)
+    for nest in nests.values():
+        nest.forget()
+    return Tables(marked(Leaderboard(columns, tuple(rows)), pairs), by_scene, policy.describe(by), grid.reduced.notes, pairs)
 
 
 class _Grid:
     """Scores by row, metric and scene."""
 
-    def __init__(self, results: Results, cells: pd.DataFrame, reduced: Reduced) -> None:
+    def __init__(self, results: Results, cells: pd.DataFrame, reduced: Reduced, nests: Mapping[tuple[str, str], bootstrap.Nest]) -> None:
         self.results = results
         self.reduced = reduced
+        self.nests = nests
         scores = reduced.scores
-        self.scenes = set(cells["scene"])
-        self.labels = list(dict.fromkeys(cells["label"]))
+        self.scenes = set(cells["scene"].unique())
+        self.labels = list(cells["label"].unique())
         means = statistics.scene_means(scores, by=("label", "signature")).to_dict()
         keys = ["label", "signature", "scene"]
         absent = dict(iter(scores[scores["value"].isna()].groupby(keys, sort=False)))
         counts = scores.groupby(keys, sort=False)["value"].agg(["count", "size"]).itertuples(name=None)
-        self.entries = {key: _scene_entry(means.get(key), fills, asked, absent.get(key)) for key, fills, asked in counts}
+        entries = {key: _scene_entry(means.get(key), fills, asked, absent.get(key)) for key, fills, asked in counts}
+        self.entries = {key: replace(entry, interval=self._nest(*key[:2]).scene_interval(key[2])) for key, entry in entries.items()}
         self.inapplicable = self._inapplicable(cells, scores)
 
     def _inapplicable(self, cells: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, str], str]:
         """Reasons by (signature, scene) where the metric itself, not a fill, said that it cannot score any row but oracles."""
+        if not (scores["state"] == "unsupported").any():
+            return {}
         ranked = [label for label in self.labels if not self.results.rows[label].oracle] or self.labels
         keys = ["label", "scene", "fit", "seed"]
         filled = scores.merge(cells.loc[cells["state"] == "ok", keys], on=keys)
         filled = filled[filled["label"].isin(ranked)]
         refused = filled[filled["state"] == "unsupported"].drop_duplicates(["signature", "scene"])
-        scored = set(filled.loc[filled["value"].notna(), ["signature", "scene"]].itertuples(index=False, name=None))
+        scored = set(filled.loc[filled["value"].notna(), ["signature", "scene"]].drop_duplicates().itertuples(index=False, name=None))
         lines = refused[["signature", "scene", "reason"]].itertuples(index=False, name=None)
         return {(signature, scene): reason for signature, scene, reason in lines if (signature, scene) not in scored}
 
@@ -233,6 +257,31 @@ class _Grid:
         ranking = statistics.rank(eligible, info.direction)
         column = TableColumn(info, scenes, outside, ranking.common, self.results.devices(info.signature))
         return column, {label: _ranked(entry, label, ranking) for label, entry in entries.items()}
+
+    def pairs(self, column: TableColumn, labels: Iterable[str]) -> Pairs:
+        """Every two rows that are no oracles under one metric, in the order of `labels`."""
+        compared = [label for label in labels if not self.results.rows[label].oracle]
+        nests = {label: self._nest(label, column.info.signature) for label in compared}
+        return compare(
+            column.info, {label: (nest, [scene for scene in column.scenes if scene in nest.scenes]) for label, nest in nests.items()}
+        )
+
+    def mean_ranks(self, columns: Iterable[TableColumn], standings: Iterable[Mapping[str, Entry]]) -> dict[str, tuple[float, float] | None]:
+        """The interval of each row's mean rank."""
+        placed = [
+            (column, [label for label, entry in rows.items() if entry.place is not None])
+            for column, rows in zip(columns, standings, strict=True)
+        ]
+        return bootstrap.mean_rank_intervals(
+            [
+                (column.info.direction, column.common, {label: self._nest(label, column.info.signature) for label in labels})
+                for column, labels in placed
+                if labels
+            ]
+        )
+
+    def _nest(self, label: str, signature: str) -> bootstrap.Nest:
+        return self.nests.get((label, signature)) or bootstrap.nest(label, {})
 
     def table(self, column: TableColumn, labels: Iterable[str], scenes: tuple[str, ...]) -> SceneTable:
         """A metric scene by scene."""
@@ -259,11 +308,12 @@ class _Grid:
     def _entry(self, label: str, info: ColumnInfo, scenes: tuple[str, ...]) -> Entry:
         """A row's standing before it is ranked; `unranked` says why it cannot be."""
         parts = [self._at(label, info.signature, scene) for scene in scenes]
-        values = [part.value for part in parts if part.value is not None]
+        values = {scene: part.value for scene, part in zip(scenes, parts, strict=True) if part.value is not None}
+        span = self._nest(label, info.signature).interval([*values])
         fills, asked = sum(part.fills for part in parts), sum(part.asked for part in parts)
         unranked = self._unrankable(label) or _uncovered(len(values), len(scenes), fills, asked)
         missing = _merge(item for part in parts for item in part.missing)
-        return Entry(statistics.mean(values), statistics.interval(values), len(values), fills, asked, unranked=unranked, missing=missing)
+        return Entry(statistics.mean(values.values()), span, len(values), fills, asked, unranked=unranked, missing=missing)
 
     def _unrankable(self, label: str) -> str:
         """Why no score could rank a row; empty when one can. A choice among few of the seeds asked for is not the one asked for."""
@@ -320,15 +370,18 @@ def _ranked(entry: Entry, label: str, ranking: Ranking) -> Entry:
     return replace(entry, rank=place, place=ranking.places.get(label), common=ranking.means[label], best=best)
 
 
-def _row(results: Results, label: str, lines: pd.DataFrame, entries: list[Entry]) -> TableRow:
-    done = lines.loc[lines["state"] == "ok", ["device", "device_name", "dtype"]].dropna().drop_duplicates()
-    devices = tuple(sorted(f"{device} ({name}), {dtype}" for device, name, dtype in done.itertuples(index=False, name=None)))
-    info = results.rows[label]
-    return TableRow(label, info, lines["fit"].nunique(), lines["seed"].nunique(), devices, tuple(entries), changed(info))
-
-
-def _prominence(info: ColumnInfo) -> bool:
-    return not ("truth" in info.reads and info.region == "hole")
+def _rows(results: Results, cells: pd.DataFrame, entries: Mapping[str, list[Entry]]) -> list[TableRow]:
+    """The rows in no order yet; `entries` by label."""
+    repeats = cells.groupby("label", sort=False)[["fit", "seed"]].nunique()
+    done = cells.loc[cells["state"] == "ok", ["label", "device", "device_name", "dtype"]].dropna().drop_duplicates()
+    devices: dict[str, list[str]] = {label: [] for label in entries}
+    for label, device, name, dtype in done.itertuples(index=False, name=None):
+        devices[label].append(f"{device} ({name}), {dtype}")
+    counts = {label: (int(fits), int(seeds)) for label, fits, seeds in repeats.itertuples(name=None)}
+    return [
+        TableRow(label, results.rows[label], *counts[label], tuple(sorted(devices[label])), tuple(own), changed(results.rows[label]))
+        for label, own in entries.items()
+    ]
 
 
 def _order(row: TableRow) -> tuple[bool, int, float]:

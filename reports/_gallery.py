@@ -1,29 +1,30 @@
-"""The pictures of a page: what each scene shows, and one fill of every row."""
+"""The pictures of a report: what each scene shows, and one fill of every row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realbench import fingerprint
 from realbench.errors import SceneError
-from realbench.image import UInt8Image, decode_png
-from realbench.records import ColumnInfo, Manifest, SceneInfo
+from realbench.records import ColumnInfo, SceneInfo
 from realbench.results import Results
 from realbench.scene import Scene
-from realbench.selection import CELL, choose, places
-from realbench.suite import DEMO, Suite, open_suite
+from realbench.tables import tables
 
-from ._images import Images, Picture, Source
+from . import _sources
+from ._images import LARGE, SMALL, Images, Picture, Source
+from ._site import Site, scene_page
+from ._strip import Fill, Ranking, ranked_fills
 from ._text import heading, number
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SCORES_SHOWN = 2
+TARGET = "Target"
+TRUTH = "Ground truth"
 
 
 @dataclass(frozen=True)
@@ -41,140 +42,135 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class SceneGallery:
-    """A scene's figures."""
+class SceneCard:
+    """What the first page shows of a scene."""
 
     id: str
     info: SceneInfo
-    images: tuple[Shown, ...]
-    """References, target and ground truth."""
-    fills: tuple[Shown, ...]
-    """One a row, in the leaderboard's order."""
+    href: str
+    target: Shown
 
 
-@dataclass
 class Gallery:
-    """Makes the figures of a page."""
+    """Makes the figures of a report; scene by scene, so that one scene at a time is held."""
 
-    results: Results
-    images: Images
-    suites: dict[str, Suite | SceneError] = field(default_factory=dict)
-
-    def scenes(self, labels: Iterable[str], columns: Iterable[ColumnInfo]) -> Iterator[SceneGallery]:
-        """Every scene that a cell was asked for, with the rows in this order."""
-        order = list(labels)
-        cells = self.results.cells()
-        scores = self.results.scores()
-        shown = list(columns)[:_SCORES_SHOWN]
-        origins = self._origins()
-        for scene, info in self.results.scenes.items():
-            lines = cells[cells["scene"] == scene]
-            if not lines.empty:
-                own = scores[scores["scene"] == scene]
-                fills = (self._fill(label, lines[lines["label"] == label], own, shown) for label in order)
-                yield SceneGallery(scene, info, tuple(self._images(scene, *origins[scene])), tuple(filter(None, fills)))
-
-    def _origins(self) -> dict[str, tuple[Manifest, str]]:
-        """A run's manifest and the scene's id there, by the id that is shown."""
-        found: dict[str, tuple[Manifest, str]] = {}
-        for run, _, manifest in self.results.runs:
-            for name, info in manifest.scenes.items():
-                shown = name if self.results.scenes.get(name) == info else f"{name} @{run}"
-                if shown in self.results.scenes:
-                    found[shown] = manifest, name
-        return found
-
-    def _images(self, scene: str, manifest: Manifest, name: str) -> Iterator[Shown]:
-        """References, target and truth, from earlier copies where they are of the same content, else from the suite."""
-        loaded: list[Scene] = []
-
-        def load() -> Scene:
-            if not loaded:
-                loaded.append(self._load(manifest, name))
-            return loaded[0]
-
-        for caption, key, source in _parts(manifest.scenes[name], load):
-            try:
-                yield Shown(caption, f"{caption} of scene {scene}", self.images.picture(key, source))
-            except SceneError as error:
-                yield Shown(caption, "", state="not shown", reason=str(error))
-
-    def _load(self, manifest: Manifest, name: str) -> Scene:
-        """The scene as it was when it was run. Raises SceneError when it is gone or changed."""
-        path = DEMO if manifest.suite == DEMO else manifest.suite_path
-        if path not in self.suites:
-            try:
-                self.suites[path] = open_suite(path)
-            except SceneError as error:
-                self.suites[path] = error
-        suite = self.suites[path]
-        if isinstance(suite, SceneError):
-            raise suite
-        scene = suite.load(name)
-        if scene.digests != manifest.scenes[name].digests:
-            raise SceneError("the scene's files have changed since the run")
-        return scene
-
-    def _fill(self, label: str, lines: pd.DataFrame, scores: pd.DataFrame, columns: list[ColumnInfo]) -> Shown | None:
-        """One finished fill of a row, or why there is none; None when the row was not asked for this scene."""
-        if lines.empty:
-            return None
-        done = lines[lines["state"] == "ok"]
-        line = self._ordered(lines if done.empty else done).iloc[0]
-        oracle = self.results.rows[label].oracle
-        if done.empty:
-            return Shown(label, "", None, line["state"], line["reason"] or "not run yet", oracle=oracle)
-        notes = [f"fit {line['fit']}, seed {line['seed']}; {len(done)} of {len(lines)} fills finished"] if len(lines) > 1 else []
-        notes += ["the most matches of its seeds"] if self._places and len(lines) > 1 else []
-        notes += [line["notes"]] if line["notes"] else []
-        try:
-            data = (Path(line["folder"]) / "fill.png").read_bytes()
-            picture = self.images.picture(fingerprint.of_bytes(data), lambda: (decode_png(data), None))
-        except (OSError, SceneError) as error:
-            return Shown(label, "", None, "not shown", f"fill.png cannot be read: {error}", oracle=oracle)
-        alt = f"Fill of scene {line['scene']} by {label}"
-        return Shown(label, alt, picture, notes=tuple(notes), scores=tuple(_scores(line, scores, columns)), oracle=oracle)
-
-    def _ordered(self, lines: pd.DataFrame) -> pd.DataFrame:
-        """By fit, then by place where seeds are selected, then by seed."""
-        order = [self._places.get(key, 0) for key in lines[CELL].itertuples(index=False, name=None)]
-        return lines.assign(_place=order).sort_values(["fit", "_place", "seed"], kind="stable").drop(columns="_place")
+    def __init__(self, site: Site, images: Images | None = None) -> None:
+        self.site = site
+        self.results: Results = site.results
+        self.images = images or Images(site.folder)
+        self.source = _sources.Scenes(self.results)
 
     @cached_property
-    def _places(self) -> dict[tuple[str, str, int, int], int]:
-        """Each fill's place among the seeds of its row, scene and fit; empty where seeds are not selected."""
-        policy = self.results.policy
-        if policy.reducer != "selected":
-            return {}
-        placed = places(self.results.scores(), choose(self.results.columns, policy.by or None))
-        return dict(zip(placed[CELL].itertuples(index=False, name=None), placed["place"], strict=True))
+    def ids(self) -> tuple[str, ...]:
+        """Scenes that a cell was asked for, in the run's order."""
+        return tuple(scene for scene in self.results.scenes if scene in self.fills)
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """What ranks the seeds."""
+        return self._ranked[0]
+
+    @cached_property
+    def fills(self) -> dict[str, dict[str, list[Fill]]]:
+        """Every cell, by scene and row; see ranked_fills."""
+        return self._ranked[1]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Rows in the leaderboard's order."""
+        return tuple(row.label for row in tables(self.results).leaderboard.rows)
+
+    def cards(self) -> tuple[SceneCard, ...]:
+        """One a scene."""
+        return tuple(SceneCard(scene, self.info(scene), scene_page(scene), self._target(scene)) for scene in self.ids)
+
+    def info(self, scene: str) -> SceneInfo:
+        """The scene as the run saw it last."""
+        return self.results.scenes[scene]
+
+    def load(self, scene: str) -> Scene:
+        """The scene itself. Raises SceneError when it is gone or changed."""
+        return self.source.load(scene)
+
+    def scene_images(self, scene: str) -> dict[str, Shown]:
+        """References, target and truth by caption, from earlier copies where they are of the same content, else from the suite."""
+        parts = _sources.parts(self.info(scene), lambda: self.load(scene))
+        return {caption: self._part(scene, caption, key, source) for caption, key, source in parts}
+
+    def row(self, scene: str, label: str) -> tuple[Fill | None, Shown] | None:
+        """The fill shown of a row, or why there is none; None when the row was not asked for this scene."""
+        items = self.fills[scene].get(label, [])
+        if not items:
+            return None
+        done = [item for item in items if item.state == "ok"]
+        item = self.first(done or items)
+        oracle = self.results.rows[label].oracle
+        if not done:
+            return None, Shown(label, "", None, item.state, item.reason or "not run yet", oracle=oracle)
+        shown = self.shown(item, label, self._notes(item, items, len(done)), tuple(self._scores(item)))
+        return (item if shown.picture else None), shown
+
+    def shown(self, item: Fill, caption: str, notes: tuple[str, ...] = (), scores: tuple[str, ...] = ()) -> Shown:
+        """A finished fill as a figure."""
+        oracle = self.results.rows[item.label].oracle
+        try:
+            picture = self.images.picture(item.image, _sources.fill(item), (SMALL, LARGE))
+        except SceneError as error:
+            return Shown(caption, "", None, "not shown", str(error), oracle=oracle)
+        alt = f"Fill of scene {item.scene} by {item.label}"
+        return Shown(caption, alt, picture, notes=notes, scores=scores, oracle=oracle)
+
+    def first(self, items: Sequence[Fill]) -> Fill:
+        """The first fit's best seed where the tables count the seeds with most matches, else its first."""
+        return min(items, key=lambda item: (item.fit, item.place if self.ranking.counts else 0, item.seed))
+
+    @cached_property
+    def _ranked(self) -> tuple[Ranking, dict[str, dict[str, list[Fill]]]]:
+        return ranked_fills(self.results)
+
+    @cached_property
+    def _columns(self) -> list[ColumnInfo]:
+        return [column.info for column in tables(self.results).leaderboard.columns][:_SCORES_SHOWN]
+
+    @cached_property
+    def _by_scene(self) -> dict[str, pd.DataFrame]:
+        scores = self.results.scores()
+        wanted = scores[scores["signature"].isin([info.signature for info in self._columns]) & scores["value"].notna()]
+        return dict(iter(wanted.groupby("scene", sort=False)))
+
+    def _part(self, scene: str, caption: str, key: str, source: Source) -> Shown:
+        try:
+            return Shown(caption, f"{caption} of scene {scene}", self.images.picture(key, source))
+        except SceneError as error:
+            return Shown(caption, "", state="not shown", reason=str(error))
+
+    def _target(self, scene: str) -> Shown:
+        parts = _sources.parts(self.info(scene), lambda: self.load(scene))
+        found = next(self._part(scene, *part) for part in parts if part[0] == TARGET)
+        info = self.info(scene)
+        return replace(found, caption=scene, notes=(f"{info.hole_kind}, {100 * info.hole_share:.1f} % hole",))
+
+    def _notes(self, item: Fill, items: Sequence[Fill], done: int) -> tuple[str, ...]:
+        several = len(items) > 1
+        notes = [f"fit {item.fit}, seed {item.seed}; {done} of {len(items)} fills finished"] if several else []
+        notes += ["the most matches of its seeds"] if several and self.ranking.counts else []
+        return (*notes, item.notes) if item.notes else tuple(notes)
+
+    def _scores(self, item: Fill) -> Iterator[str]:
+        """This very fill's scores, as text."""
+        lines = self._by_scene.get(item.scene)
+        if lines is None:
+            return
+        same = (lines["label"] == item.label) & (lines["fit"] == item.fit) & (lines["seed"] == item.seed)
+        own = lines[same].set_index("signature")["value"]
+        yield from score_texts(own.to_dict(), self._columns)
 
 
-def _parts(info: SceneInfo, load: Callable[[], Scene]) -> Iterator[tuple[str, str, Source]]:
-    """Caption, content hash and source of each of a scene's images."""
-    digests: Mapping[str, str] = info.digests
-
-    def reference(at: int) -> Source:
-        return lambda: (load().references[at], None)
-
-    def truth() -> tuple[UInt8Image, None]:
-        image = load().truth
-        assert image is not None, "the digests agree, so there is one"
-        return image, None
-
-    for at in range(info.references):
-        yield f"Reference {at + 1}", fingerprint.of_data(["reference", digests["references"], at]), reference(at)
-    yield "Target", fingerprint.of_data(["target", digests["task"]]), lambda: (load().task().target, load().mask)
-    if info.truth:
-        yield "Ground truth", fingerprint.of_data(["truth", digests["truth"]]), truth
-
-
-def _scores(line: pd.Series, scores: pd.DataFrame, columns: list[ColumnInfo]) -> Iterator[str]:
-    """This very fill's scores, as text."""
-    same = (scores["label"] == line["label"]) & (scores["fit"] == line["fit"]) & (scores["seed"] == line["seed"])
-    own = scores[same & scores["value"].notna()].set_index("signature")["value"]
-    titles = [heading(info) for info in columns]
-    for at, (title, info) in enumerate(zip(titles, columns, strict=True), 1):
-        if info.signature in own:
+def score_texts(values: dict[str, float], columns: Iterable[ColumnInfo]) -> Iterator[str]:
+    """Values by signature as texts with their metric's name; equal names are numbered."""
+    infos = list(columns)
+    titles = [heading(info) for info in infos]
+    for at, (title, info) in enumerate(zip(titles, infos, strict=True), 1):
+        if info.signature in values:
             which = f" [{at}]" if titles.count(title) > 1 else ""
-            yield f"{title}{which} {number(own[info.signature], info.digits)}"
+            yield f"{title}{which} {number(values[info.signature], info.digits)}"

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from realbench.display import number as number
 from realbench.filtering import Step
 from realbench.records import ColumnInfo
-from realbench.results import Results
+from realbench.redaction import redact as redact
+from realbench.redaction import redactions as redactions
 from realbench.tables import Entry, Missing, TableColumn, TableRow
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 BETTER = {"higher": "higher is better", "lower": "lower is better"}
-LEAST_LENGTH = 4
-"""Shorter paths, such as `/`, are never replaced."""
 
 
 def plain(text: str) -> str:
     """Text on one line, with control and other invisible characters spelt out."""
     line = " ".join(text.split())
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-
-
-def number(value: float, digits: int) -> str:
-    """A number with fixed decimals; infinities as signs."""
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:.{digits}f}"
 
 
 def heading(info: ColumnInfo) -> str:
@@ -48,18 +39,33 @@ def span(entry: Entry, digits: int) -> str:
     return "" if entry.interval is None else f"[{number(entry.interval[0], digits)}, {number(entry.interval[1], digits)}]"
 
 
+def mean_rank(row: TableRow) -> str:
+    """A row's mean rank; a dash where it has none."""
+    return "–" if row.mean_rank is None else f"{row.mean_rank:.2f}"
+
+
+def mean_rank_span(row: TableRow) -> str:
+    """Its interval; empty where there is none."""
+    return "" if row.mean_rank_interval is None else f"[{row.mean_rank_interval[0]:.2f}, {row.mean_rank_interval[1]:.2f}]"
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign; what rounds to nothing has none."""
+    text = number(abs(value), digits)
+    return text if not text.strip("0.") else ("+" if value > 0 else "−") + text
+
+
+def p_value(value: float) -> str:
+    """A p-value as papers print it."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def change(step: Step, digits: int) -> str:
     """How a filtered mean differs from that of all seeds, with its interval; empty where there is no difference to tell."""
     if step.change is None:
         return ""
-    ends = "" if step.interval is None else f" [{_signed(step.interval[0], digits)}, {_signed(step.interval[1], digits)}]"
-    return f"Δ {_signed(step.change, digits)}{ends}"
-
-
-def _signed(value: float, digits: int) -> str:
-    """A number with its sign; what rounds to nothing has none."""
-    text = number(abs(value), digits)
-    return text if not text.strip("0.") else ("+" if value > 0 else "−") + text
+    ends = "" if step.interval is None else f" [{signed(step.interval[0], digits)}, {signed(step.interval[1], digits)}]"
+    return f"Δ {signed(step.change, digits)}{ends}"
 
 
 def coverage(entry: Entry, of: int) -> str:
@@ -96,22 +102,6 @@ def settings(row: TableRow) -> str:
     own, preset = own_settings(row), ", ".join(str(item) for item in row.settings if item.preset)
     parts = [f"settings {own}" if own else "", f"by its preset {preset}" if preset else ""]
     return "; ".join(filter(None, parts))
-
-
-def redactions(results: Results) -> list[tuple[str, str]]:
-    """Folders that no page needs to tell, each with what stands for it: the suite's and run's names, `~` for the user's home."""
-    pairs = {(str(Path.home()), "~")}
-    for name, folder, manifest in results.runs:
-        pairs |= {(str(folder.root), name), (str(folder.root.absolute()), name), (str(folder.root.resolve()), name)}
-        pairs.add((manifest.suite_path, Path(manifest.suite_path).name))
-    return sorted((pair for pair in pairs if len(pair[0]) >= LEAST_LENGTH), key=lambda pair: (-len(pair[0]), pair))
-
-
-def redact(text: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Text with each of these folders replaced."""
-    for folder, word in pairs:
-        text = text.replace(folder, word)
-    return text
 
 
 @dataclass

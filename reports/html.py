@@ -1,109 +1,76 @@
-"""leaderboard.html: the comparison table with every scene's pictures, one page without scripts or remote parts."""
+"""leaderboard.html with its figures, cards and scene pages: a site that opens from disk and fetches nothing.
+
+The table is our own, small script, because the ready-made ones that ship in Python packages (itables' DataTables: 620 kB, great_tables'
+reactable) write markup from texts or make functions of them, which this site's content security policy forbids.
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from realbench import __version__
 from realbench.comparison import compare
 from realbench.filtering import filtering
 from realbench.report import ReportCard
 from realbench.results import Results
 from realbench.statistics import COVERAGE_PERCENT, LEAST_SCENES
-from realbench.store import write_atomic
-from realbench.tables import tables
+from realbench.votes import tally
 
+from . import _cards
+from ._figures import figures
 from ._gallery import Gallery
-from ._images import Images
 from ._provenance import provenance
-from ._text import (
-    BETTER,
-    Notes,
-    change,
-    coverage,
-    heading,
-    missing_text,
-    number,
-    own_settings,
-    place,
-    plain,
-    redact,
-    redactions,
-    repeats,
-    settings,
-    span,
-)
+from ._scenes import write_scene_pages
+from ._site import CARDS, LEADERBOARD, Site, scene_page
+from ._views import Board, board
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-TEMPLATES = Path(__file__).parent / "templates"
-PAGE = "leaderboard.html.j2"
-STYLE = "style.css"
+STYLES = ("leaderboard.css",)
+SCRIPTS = ("leaderboard.js",)
 
 
 class HTML:
-    """The page, and small WebP copies of its images in images/; nothing in it runs, and nothing is fetched from elsewhere."""
+    """The pages, small WebP copies of the images in images/, and the figures in figures/."""
 
-    card: ClassVar[ReportCard] = ReportCard("html", "the comparison table and every scene's fills as leaderboard.html")
+    card: ClassVar[ReportCard] = ReportCard("html", "leaderboard.html with its figures, cards and a page for each scene")
 
     def write(self, results: Results, folder: Path) -> list[Path]:
-        """Write leaderboard.html and the images it shows. Raises NothingMeasured when no cell or no metric was asked for."""
-        found = tables(results)
-        board = found.leaderboard
-        gallery = Gallery(results, Images(folder))
-        style = (TEMPLATES / STYLE).read_text(encoding="utf-8")
-        page = (
-            _environment(results)
-            .get_template(PAGE)
-            .render(
-                suites=sorted({manifest.suite for _, _, manifest in results.runs}),
-                board=board,
-                tables=found.per_scene,
-                scenes=list(gallery.scenes([row.label for row in board.rows], [column.info for column in board.columns])),
-                refused={scene: info.refused for scene, info in results.scenes.items() if info.refused},
-                provenance=provenance(results),
-                version=__version__,
-                needed=COVERAGE_PERCENT,
-                least=LEAST_SCENES,
-                policy=found.policy,
-                notes=found.notes,
-                filtering=filtering(results),
-                comparison=compare(results),
-                missing=Notes(),
-                style=style,
-                style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-            )
-        )
-        path = folder / "leaderboard.html"
-        write_atomic({path: page.encode()})
-        return [path]
+        """Write the site; leaderboard.html is the first path returned. Raises NothingMeasured when no cell or no metric was asked for."""
+        site = Site(results, folder)
+        gallery = Gallery(site)
+        found = board(site)
+        common: dict[str, Any] = {"suites": suites(results), "board": found, "cards": CARDS}
+        table = found.tables.leaderboard
+        methods, metrics = list(_cards.methods(table)), list(_cards.metrics(table))
+        pages = {
+            LEADERBOARD: site.render(
+                "leaderboard.html.j2", LEADERBOARD, styles=STYLES, scripts=SCRIPTS, data={"board": found.data},
+                **common, **about(results, found), **sections(site, found), scenes=gallery.cards(),
+            ),
+            CARDS: site.render("cards.html.j2", CARDS, styles=STYLES, **common, methods=methods, metrics=metrics),
+        }  # fmt: skip
+        scenes = write_scene_pages(site, gallery)
+        return [*site.write(pages), *scenes]
 
 
-def _environment(results: Results) -> Environment:
-    """Jinja with escaping on; `text` is the filter for whatever a scene, method or error has said."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def suites(results: Results) -> str:
+    """The names of the runs' suites."""
+    return ", ".join(sorted({manifest.suite for _, _, manifest in results.runs}))
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    pairs = redactions(results)
-    filters: dict[str, Any] = {
-        "text": lambda text: plain(redact(text, pairs)),
-        "number": number,
-        "heading": heading,
-        "span": span,
-        "coverage": coverage,
-        "place": place,
-        "missing": missing_text,
-        "repeats": repeats,
-        "change": change,
-        "settings": settings,
-        "own_settings": own_settings,
-        "better": BETTER.__getitem__,
+
+def about(results: Results, found: Board) -> dict[str, Any]:
+    """What `_missing`, `_about` and `_provenance` need beside the board."""
+    return {"needed": COVERAGE_PERCENT, "least": LEAST_SCENES, "missing": found.missing, "provenance": provenance(results)}
+
+
+def sections(site: Site, found: Board) -> dict[str, Any]:
+    """What the leaderboard's further sections show."""
+    results = site.results
+    return {
+        "oracles": {label for label, row in results.rows.items() if row.oracle},
+        "refused": {scene: info.refused for scene, info in results.scenes.items() if info.refused},
+        "pages": {scene: scene_page(scene) for scene in results.scenes},
+        "figures": figures(site, found.tables),
+        "filtering": filtering(results),
+        "comparison": compare(results),
+        "votes": tally(results),
     }
-    environment.filters |= filters
-    return environment

@@ -14,7 +14,9 @@ from realbench.results import Results
 from realbench.statistics import COVERAGE_PERCENT, LEAST_SCENES
 from realbench.store import write_atomic
 from realbench.tables import Entry, Leaderboard, SceneEntry, SceneTable, TableColumn, TableRow, tables
+from realbench.votes import tally
 
+from ._pairs import paired
 from ._provenance import provenance
 from ._seeds import code, compared, filtered, line
 from ._text import (
@@ -22,6 +24,8 @@ from ._text import (
     Notes,
     coverage,
     heading,
+    mean_rank,
+    mean_rank_span,
     missing_text,
     number,
     numbered,
@@ -33,6 +37,7 @@ from ._text import (
     settings,
     span,
 )
+from ._votes import voted
 
 _STRUCTURE = re.compile(r"[\\`*_\[\]{}~#!$|]")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -72,6 +77,7 @@ class _Page:
         yield from (f"# Leaderboard: {self.text(', '.join(suites))}", "")
         yield from self.board(board)
         yield from self.explanations(board)
+        yield from paired(self.tables, self.text)
         yield from ("## Scene by scene", "")
         for index, table in enumerate(self.tables.per_scene, 1):
             yield from self.scenes(index, table)
@@ -82,12 +88,14 @@ class _Page:
         yield from self.provenance()
 
     def sections(self) -> Iterator[str]:
-        """What there is to say of filtered seeds and of a paper's numbers."""
-        seeds, paper = filtering(self.results), compare(self.results)
+        """What there is to say of filtered seeds, of a paper's numbers and of votes."""
+        seeds, paper, votes = filtering(self.results), compare(self.results), tally(self.results)
         if seeds is not None:
             yield from filtered(seeds, self.text, self.note)
         if paper is not None:
             yield from compared(paper, self.text, self.note)
+        if votes is not None:
+            yield from voted(votes, self.text)
 
     def text(self, text: str) -> str:
         """A text of the run, escaped."""
@@ -100,7 +108,8 @@ class _Page:
         yield line([":--", "--:", *["--:"] * len(titles)])
         for row in board.rows:
             cells = (self.entry(entry, column) for entry, column in zip(row.entries, board.columns, strict=True))
-            yield line([self.label(row), "–" if row.mean_rank is None else f"{row.mean_rank:.2f}", *cells])
+            rank = "<br>".join(filter(None, [mean_rank(row), escape(mean_rank_span(row))]))
+            yield line([self.label(row), rank, *cells])
         yield ""
 
     def label(self, row: TableRow) -> str:
@@ -115,7 +124,7 @@ class _Page:
         if entry.mean is None:
             return f"–{note}<br>{cover}"
         value = number(entry.mean, column.info.digits)
-        value = f"**{value}**" if entry.best else value
+        value = f"**{value}**" if entry.best else f"≈ {value}" if entry.tied else value
         return "<br>".join(filter(None, [f"{value}{note}", escape(span(entry, column.info.digits)), cover, place(entry, column)]))
 
     def note(self, text: str) -> str:
@@ -126,12 +135,14 @@ class _Page:
         tied = ", ".join(info.title for info in board.tied)
         yield (
             f"Mean over seeds ({self.text(self.tables.policy)}), then fits, then scenes; in brackets its 95 % bootstrap interval over "
-            f"scenes, where there are {LEAST_SCENES} or more; then the scenes with a score of those where the metric applies. A row needs "
+            f"scenes, fits and seeds, where there are {LEAST_SCENES} scenes or more; then the scenes with a score of those where the "
+            "metric applies. A row needs "
             f"scores for {COVERAGE_PERCENT} % of them to be ranked. Ranks rest on the scenes common to all ranked rows; where these are "
             "not the row's own scenes, its mean over them stands beside the rank. In the mean rank equal means share the mean of their "
             "places"
             + (f", and metrics under which all ranked rows tie are left out: {self.text(tied)}" if tied else "")
-            + ". Bold: the best, oracles apart. Oracles read the ground truth and are never ranked."
+            + ". Bold: the best, oracles apart; ≈: ranked behind it and not shown to differ from it. Oracles read the ground truth and "
+            "are never ranked."
         )
         yield from (f"\n- {self.text(words)}" for words in self.tables.notes)
         yield from ("", "Metrics:", "")

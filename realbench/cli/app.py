@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from realbench import __version__
-from realbench.cli import cards, reporting, running, scenes, sweeping, weights
+from realbench.cli import analysis, cards, reporting, running, scenes, sweeping, weights
 
 app = typer.Typer(
     name="realbench",
@@ -21,6 +21,8 @@ app.command()(running.run)
 app.command()(running.score)
 app.command()(running.status)
 app.command()(reporting.report)
+app.command()(analysis.plan)
+app.command()(analysis.export)
 app.command()(sweeping.sweep)
 app.command()(sweeping.transfer)
 app.command()(cards.methods)

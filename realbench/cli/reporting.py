@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +12,18 @@ from realbench.cli.guard import guarded
 from realbench.errors import Exit
 from realbench.text import printable
 
+if TYPE_CHECKING:
+    from realbench.results import Results
+
 
 @guarded
 def report(
     run: Annotated[list[Path] | None, typer.Argument(metavar="[RUN]…", help="Run folders; default: the latest below runs/.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Where to write; default: <first run>/report.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="NAME", help="Write this report alone (repeat for several): html, markdown, latex, csv, parquet."),
+    ] = None,
     keep: Annotated[
         str | None, typer.Option(metavar="P%", help="Count this share of each scene's seeds only, those with most matches.")
     ] = None,
@@ -27,24 +34,48 @@ def report(
         str | None, typer.Option(metavar="NAME[:key=value]|SIGNATURE", help="What selects seeds; default: the run's only matches.")
     ] = None,
     protocol: Annotated[str | None, typer.Option(metavar="paper", help="Show a paper's table beside the measured one.")] = None,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="Also write the page as one file to send, with a bounded gallery.")
+    ] = False,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Also write a page on which people judge pairs without knowing whose they are.")
+    ] = False,
+    blind_pairs: Annotated[int, typer.Option(metavar="N", min=1, help="Most pairs on the blind page.")] = 60,
+    blind_seed: Annotated[int, typer.Option(metavar="N", help="Another one gives another order and other sides.")] = 0,
+    blind_oracles: Annotated[bool, typer.Option("--blind-oracles", help="Rows that read the ground truth take part.")] = False,
+    votes: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Count these votes from blind pages (repeat for several files).")
+    ] = None,
 ) -> Exit:
-    """Write the leaderboard (HTML, Markdown) and the scores (CSV, Parquet) of one or more runs."""
+    """Write the leaderboard (HTML, Markdown, LaTeX) and the scores (CSV, Parquet) of one or more runs."""
     from realbench import protocol as protocols
     from realbench import selection
-    from realbench.report import write_reports
+    from realbench.report import standard, write_reports
     from realbench.results import latest_run, load_run
-    from realbench.tables import tables
+    from realbench.votes import BlindOptions
 
     name = protocols.load(protocol).name if protocol else ""
     runs = run or [latest_run()]
     loaded = load_run(*runs)
-    results = replace(loaded, policy=selection.policy(reduce, keep, by, loaded.columns), protocol=name)
+    policy = selection.policy(reduce, keep, by, loaded.columns)
+    options = BlindOptions(blind_pairs, blind_seed, blind_oracles)
+    results = replace(loaded, policy=policy, protocol=name, votes=tuple(votes or ()), blind=options)
+    _tell(results)
+    wanted = [*(formats or standard()), *(["single-file"] if single_file else []), *(["blind"] if blind else [])]
+    folder = out or runs[0] / "report"
+    for path in write_reports(results, folder, list(dict.fromkeys(wanted))):
+        if folder not in path.parent.parents:  # A site's further pages and pictures are not worth a line each.
+            typer.echo(f"wrote {path}")
+    measured = (results.scores()["state"] == "ok").any()
+    return Exit.DONE if measured else Exit.NOTHING_MEASURED
+
+
+def _tell(results: Results) -> None:
+    """Which seeds count, where that is not all of them."""
+    from realbench.tables import tables
+
     if results.policy.reducer != "mean":
         found = tables(results)
         typer.echo(printable(f"seeds: {found.policy}"))
         for text in found.notes:
             typer.echo(printable(f"note: {text}"))
-    for path in write_reports(results, out or runs[0] / "report"):
-        typer.echo(f"wrote {path}")
-    measured = (results.scores()["state"] == "ok").any()
-    return Exit.DONE if measured else Exit.NOTHING_MEASURED

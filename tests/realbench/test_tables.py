@@ -275,14 +275,14 @@ def test_where_all_are_equal_none_is_best(made: Made) -> None:
     assert set(found.per_scene[0].best) == {None}
 
 
-def test_comparisons_of_the_hole_with_the_truth_come_first(made: Made) -> None:
+def test_metrics_stand_in_groups_the_hole_first(made: Made) -> None:
     made.column("full|v:1", reads=["truth"], region="full")
     made.column("ssim|v:1", reads=["truth"])
     made.row("row", scenes=["a"])
     made.scores("row", {"a": 1})
     found = tables(load_run(made.write()))
-    assert [column.info.metric for column in found.leaderboard.columns] == ["psnr", "ssim", "drift", "full"]
-    assert [table.info.metric for table in found.per_scene] == ["psnr", "ssim", "drift", "full"]
+    assert [column.info.metric for column in found.leaderboard.columns] == ["psnr", "ssim", "full", "drift"]
+    assert [table.info.metric for table in found.per_scene] == ["psnr", "ssim", "full", "drift"]
 
 
 def test_nothing_measured(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_escape(text: str, expected: str) -> None:
 
 def test_every_table_line_has_the_columns_of_its_header(page: str) -> None:
     tables = re.findall(r"(?:^\|.*\|\n)+", page, re.MULTILINE)
-    assert len(tables) == 3
+    assert len(tables) == 3  # the leaderboard and two metrics scene by scene: with one ranked row nothing is compared
     for table in tables:
         cells = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
         assert len(set(cells)) == 1
@@ -76,3 +76,37 @@ def test_mixed_devices_are_marked(made: Made, tmp_path: Path) -> None:
     (path,) = Markdown().write(load_run(made.root), tmp_path)
     text = path.read_text()
     assert "good:fast *(mixed devices)*" in text and "cpu (Some), float32 and cuda (Some), float32" in text
+
+
+def test_rows_are_compared_with_the_best(tmp_path: Path) -> None:
+    run = Made(tmp_path / "run")
+    names = "abcdefgh"
+    for name in names:
+        run.scene(name)
+    for label in ("best", "near", "far"):
+        run.row(label)
+    for at, name in enumerate(names):
+        run.score("best", name, 20 + at)
+        run.score("near", name, 20 + at + (1 if at % 2 else -1.5))
+        run.score("far", name, 10 + at)
+    (path,) = Markdown().write(load_run(run.write()), tmp_path)
+    text = path.read_text(encoding="utf-8")
+    section = text.partition("## Compared with the best")[2].partition("## Scene by scene")[0]
+    lines = [line.split(" | ") for line in section.splitlines() if line.startswith("| PSNR")]
+    assert [line[1:3] for line in lines] == [["near", "best"], ["far", "best"]]
+    # Differences −1.5 and +1 four times each: of 256 flips 166 have a sum as far from 0 as −2.
+    near, far = lines
+    assert near[3].startswith(r"−0.25 \[−1.") and near[6:] == ["4, 0, 4", "not shown to differ |"]
+    assert far[3] == r"−10.00 \[−10.00, −10.00\]" and far[4:] == ["0.008", "0.023", "0, 0, 8", "worse |"]
+    assert "| near | 2.00<br>\\[1.00, 2.00\\] | ≈ 23.25<br>" in text and "cannot show" not in section
+
+
+def test_too_few_scenes_are_told(tmp_path: Path) -> None:
+    run = Made(tmp_path / "run")
+    for name in "abcd":
+        run.scene(name)
+    for label, value in (("x", 1.0), ("y", 2.0)):
+        run.row(label)
+        run.scores(label, dict.fromkeys("abcd", value))
+    (path,) = Markdown().write(load_run(run.write()), tmp_path)
+    assert "- 4 scenes cannot show a difference at 5 %: with one pair of rows it takes at least 6." in path.read_text(encoding="utf-8")
