@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realbench import __version__, machine, registry
+from realbench import __version__, checkout, machine, registry
 from realbench.composite import FEATHER, Feather
 from realbench.errors import Exit, RealbenchError, UsageError
 from realbench.fills import FillStage, StopRun
@@ -20,6 +20,7 @@ from realbench.plan import Column, Row, column_of, parse_seeds, plan_columns, pl
 from realbench.records import ColumnInfo, FillRecord, Invocation, Manifest, RowInfo, SceneInfo, now
 from realbench.runner import RunnerOptions, Supply, Unit
 from realbench.scoring import ScoreStage
+from realbench.specs import said
 from realbench.store import MANIFEST, Cell, RunFolder, cells, row_folder
 from realbench.suite import Suite, open_suite
 from realbench.survey import Scenes
@@ -107,7 +108,7 @@ def run(
     """Run methods over a suite and score their fills; what an earlier call finished in the same folder is kept.
 
     Args:
-        methods: rows, each `NAME[:PRESET][=LABEL]`.
+        methods: rows, each `NAME[:PRESET][=LABEL]`, or `all`: every method that this machine has the weights for.
         scenes: a suite's folder, or `demo` for the embedded suite.
         scene: ids to restrict the suite to; empty means all.
         metrics: columns, each `NAME[:key=value,…]`; None means every metric that needs no weights.
@@ -128,6 +129,8 @@ def run(
             raise UsageError(f"{name}: expected a list of texts, found {texts!r}")
     if not methods:
         raise UsageError("no method is named; `realbench methods` lists them")
+    for line in said(methods):
+        watch.say(line)
     registry.load("runners", on.runner)
     rows = plan_rows(methods, settings)
     suite = open_suite(scenes)
@@ -293,7 +296,8 @@ def _remember(
             reads=list(card.reads),
             **{name: getattr(card, name) for name in ("title", "summary", "direction", "region", "image", "unit", "digits")},
         )
-    manifest.invocations.append(Invocation(started=now(), command=[shlex.quote(word) for word in sys.argv], version=__version__))
+    command = [shlex.quote(word) for word in sys.argv]
+    manifest.invocations.append(Invocation(started=now(), command=command, version=__version__, commit=checkout.state()))
 
 
 def _row_info(row: Row, scenes: Sequence[str], fits: Sequence[int], seeds: Sequence[int], old: RowInfo | None) -> RowInfo:

@@ -56,8 +56,8 @@ def verify(wanted: Weights, folder: Path, files: Sequence[str]) -> None:
 
 
 def commit(wanted: Weights, folder: Path) -> str:
-    """The pinned content."""
-    return wanted.revision
+    """The content found, as many digits as the pin has."""
+    return weightfiles.content(folder, weightfiles.needed(folder, wanted.files, {}))[: len(wanted.revision)]
 
 
 def elsewhere(wanted: Weights, pickles: tuple[str, ...], shared: str) -> str:

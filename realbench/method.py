@@ -62,6 +62,8 @@ class MethodCard:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings by preset name; a method with presets may name one of them `default_preset`."""
     default_preset: str | None = None
+    paper_preset: str | None = None
+    """The paper's own model and settings; a run says so where the default is another."""
     published: tuple[Published, ...] = ()
     oracle: bool = False
     """Reads the ground truth: shown as a ceiling, never ranked."""

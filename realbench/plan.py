@@ -12,10 +12,9 @@ from typing import Any
 from realbench import fingerprint, registry
 from realbench.composite import Feather
 from realbench.errors import UsageError
-from realbench.method import MethodCard, NoSettings, Weights
+from realbench.method import MethodCard, Weights
 from realbench.metric import MetricCard
-
-LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+:()@-]{0,79}")
+from realbench.specs import Spec, settings_class, specs
 
 
 @dataclass(frozen=True)
@@ -59,22 +58,22 @@ class Column:
 
 
 def plan_rows(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Row]:
-    """Rows from `NAME[:PRESET][=LABEL]` and `[NAME.]key=value` texts. Raises UsageError that lists what is known.
+    """Rows from `NAME[:PRESET][=LABEL]`, `all` and `[NAME.]key=value` texts. Raises UsageError that lists what is known.
 
     A setting for a label goes before one for a method, and that before one for all.
     """
-    specs = [_parse_method(text) for text in methods]
+    asked = specs(methods)
     changes = [_parse_setting(text) for text in settings]
     rows: dict[str, Row] = {}
     used: set[int] = set()
-    for name, preset, label in specs:
-        row = _row(name, preset, label, changes, used)
+    for spec in asked:
+        row = _row(spec, changes, used)
         if row.label in rows and rows[row.label].fingerprint != row.fingerprint:
-            raise UsageError(f"label {row.label!r} stands for two different settings; name one of them with --method {name}=OTHER")
+            raise UsageError(f"label {row.label!r} stands for two different settings; name one of them with --method {spec.name}=OTHER")
         rows[row.label] = row
     for index, (target, key, _) in enumerate(changes):
         if index not in used:
-            raise UsageError(_unknown_setting(target, key, specs))
+            raise UsageError(_unknown_setting(target, key, asked))
     return list(rows.values())
 
 
@@ -86,16 +85,6 @@ def plan_columns(metrics: Sequence[str] | None, feather: Feather) -> list[Column
     return list(columns.values())
 
 
-def _parse_method(text: str) -> tuple[str, str | None, str | None]:
-    spec, _, label = text.partition("=")
-    name, _, preset = spec.partition(":")
-    if label and not LABEL.fullmatch(label):
-        raise UsageError(f"label {label!r}: expected up to 80 letters, digits, spaces and ._+:()@-, starting with a letter or digit")
-    if label != name and label in registry.names("methods"):
-        raise UsageError(f"label {label!r} is the name of another method; choose another label")
-    return name, preset or None, label or None
-
-
 def _parse_setting(text: str) -> tuple[str | None, str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
@@ -104,13 +93,14 @@ def _parse_setting(text: str) -> tuple[str | None, str, str]:
     return (target if dot else None), name, value
 
 
-def _row(name: str, preset: str | None, label: str | None, changes: list[tuple[str | None, str, str]], used: set[int]) -> Row:
+def _row(spec: Spec, changes: list[tuple[str | None, str, str]], used: set[int]) -> Row:
+    name = spec.name
     method = registry.load("methods", name)
     card: MethodCard = method.card
-    preset = preset or card.default_preset
+    preset = spec.preset or card.default_preset
     if preset is not None and preset not in card.presets:
         raise UsageError(f"method {name} has no preset {preset!r}; known: {', '.join(card.presets) or 'none'}")
-    label = label or (f"{name}:{preset}" if preset else name)
+    label = spec.label or (f"{name}:{preset}" if preset else name)
     kind = settings_class(method)
     known = {field.name for field in fields(kind)}
     values: dict[str, Any] = dict(card.presets[preset]) if preset else {}
@@ -137,11 +127,6 @@ def _identity(item: Weights) -> list[str]:
     from realbench import weights
 
     return [item.name, item.id, weights.revision_here(item) or item.revision]
-
-
-def settings_class(plugin: Any) -> type:
-    """A method's Settings, or NoSettings for a plug-in that has none."""
-    return getattr(plugin, "Settings", NoSettings)
 
 
 def _row_fingerprints(name: str, method: Any, settings: Any) -> tuple[str, str]:
@@ -197,8 +182,9 @@ def validate(kind: type, values: Mapping[str, Any], owner: str) -> Any:
         raise UsageError(f"{owner}: {error}") from error
 
 
-def _unknown_setting(target: str | None, key: str, specs: Iterable[tuple[str, str | None, str | None]]) -> str:
-    known = {name: [field.name for field in fields(settings_class(registry.load("methods", name)))] for name, _, _ in specs}
+def _unknown_setting(target: str | None, key: str, asked: Iterable[Spec]) -> str:
+    names = dict.fromkeys(spec.name for spec in asked)
+    known = {name: [field.name for field in fields(settings_class(registry.load("methods", name)))] for name in names}
     listing = "; ".join(f"{name}: {', '.join(keys) or 'no settings'}" for name, keys in known.items())
     return f"--set {f'{target}.' if target else ''}{key}: no method of this run has it; known: {listing}"
 

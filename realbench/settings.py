@@ -11,8 +11,8 @@ from typing import Any
 
 from realbench import registry
 from realbench.errors import RealbenchError
-from realbench.plan import settings_class
 from realbench.records import RowInfo
+from realbench.specs import settings_class
 
 LONGEST = 80
 """Characters of a value that are shown."""

@@ -27,6 +27,7 @@ from realbench.machine import environment, peak_memory, reset_peak_memory, resol
 from realbench.method import Context, Fill
 from realbench.metric import Batch, Score
 from realbench.scene import OracleTask, Scene, Task
+from realbench.specs import settings_class
 from realbench.wire import Array, Message, blob, receive, send
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,119}")
@@ -162,7 +163,7 @@ class Session:
             while self.methods:
                 self.methods.popitem()[1].close()
             kind = registry.load("methods", head["method"])
-            values = plan.validate(plan.settings_class(kind), head["settings"], f"method {head['method']}")
+            values = plan.validate(settings_class(kind), head["settings"], f"method {head['method']}")
             self.methods[key] = kind(values) if hasattr(kind, "Settings") else kind()
         return self.methods[key]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from realbench.bench import Summary
 
 Methods = Annotated[
-    list[str] | None, typer.Option("--method", "-m", metavar="NAME[:PRESET][=LABEL]", help="A row of the table; repeatable.")
+    list[str] | None, typer.Option("--method", "-m", metavar="NAME[:PRESET][=LABEL]|all", help="A row of the table; repeatable.")
 ]
 Metrics = Annotated[
     list[str] | None, typer.Option("--metric", metavar="NAME[:key=value,…]", help="A column; default: all without weights.")

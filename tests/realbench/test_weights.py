@@ -25,7 +25,7 @@ from tests.conftest import Plugins
 
 PIN = "5f" * 20
 OTHER = "ab" * 20
-MODEL = Weights("tiny", "owner/tiny-model", PIN, "1.5 GB", "MIT", files=("config.json", "*.safetensors"))
+MODEL = Weights("mini", "owner/tiny-model", PIN, "1.5 GB", "MIT", files=("config.json", "*.safetensors"))
 GATED = Weights("locked", "owner/locked", PIN, "30 GB", "Non-Commercial", gated=True, files=("config.json", "*.safetensors"))
 
 
@@ -165,7 +165,7 @@ def test_the_order_is_folder_variable_cache_hub(tmp_path: Path, cache: Path, hub
     assert resolve(MODEL).origin == "hub cache"
     assert len(requests) == 1
 
-    shared = model(tmp_path / "shared" / "tiny", 3)
+    shared = model(tmp_path / "shared" / "mini", 3)
     monkeypatch.setenv(weights.VARIABLE, str(tmp_path / "shared"))
     assert (resolve(MODEL).path, resolve(MODEL).origin) == (shared, "REALBENCH_WEIGHTS")
 
@@ -173,7 +173,7 @@ def test_the_order_is_folder_variable_cache_hub(tmp_path: Path, cache: Path, hub
     assert (resolve(MODEL, own).path, resolve(MODEL, str(own)).origin) == (own, "folder")
 
 
-@pytest.mark.parametrize("name", ["owner/tiny-model", "owner--tiny-model", "tiny"])
+@pytest.mark.parametrize("name", ["owner/tiny-model", "owner--tiny-model", "mini"])
 def test_a_shared_folder_may_use_three_names(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(weights.VARIABLE, str(tmp_path))
     folder = model(tmp_path / name)
@@ -198,12 +198,12 @@ def test_another_commit_in_the_cache_is_not_used_and_is_named(cache: Path) -> No
 
 
 def test_main_is_what_refs_main_says(cache: Path) -> None:
-    moving = Weights("tiny", MODEL.id, files=MODEL.files)
+    moving = Weights("mini", MODEL.id, files=MODEL.files)
     put(cache, MODEL, PIN)
     assert status(moving).state == "missing"
     put(cache, MODEL, OTHER, main=True)
     assert resolve(moving).revision == OTHER
-    assert weights.used() == {"tiny": f"hub cache {OTHER}"}
+    assert weights.used() == {"mini": f"hub cache {OTHER}"}
 
 
 def test_a_copied_folder_says_its_commit_and_must_be_the_pinned_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def test_a_folder_without_commit_is_recorded_by_its_content(tmp_path: Path) -> N
     (folder / "README.md").write_text("not part of the model")
     first = resolve(MODEL, folder).revision
     assert re.fullmatch("content [0-9a-f]{12}", first)
-    assert weights.used() == {"tiny": f"folder {first}"}
+    assert weights.used() == {"mini": f"folder {first}"}
     assert resolve(MODEL, model(tmp_path / "same", 1)).revision == first
     assert resolve(MODEL, model(tmp_path / "changed", 2)).revision != first
 
@@ -356,8 +356,8 @@ def test_an_incomplete_snapshot_is_completed_or_reported(cache: Path, hub: Hub, 
 def test_an_incomplete_folder_is_not_passed_over(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(cache, MODEL, PIN)
     monkeypatch.setenv(weights.VARIABLE, str(tmp_path))
-    (model(tmp_path / "tiny") / "config.json").unlink()
-    with pytest.raises(WeightsMissing, match=r"tiny lacks config.json; complete it, or take it away"):
+    (model(tmp_path / "mini") / "config.json").unlink()
+    with pytest.raises(WeightsMissing, match=r"mini lacks config.json; complete it, or take it away"):
         resolve(MODEL)
 
 
@@ -438,7 +438,7 @@ def test_a_pickle_needs_its_pinned_hash(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.bin").write_bytes(b"some pickle")
     digest = hashlib.sha256(b"some pickle").hexdigest()
-    wanted = Pickled("tiny", "owner/tiny", files=("config.json",), sha256=(("model.bin", digest),))
+    wanted = Pickled("mini", "owner/tiny", files=("config.json",), sha256=(("model.bin", digest),))
     assert resolve(wanted, folder).path == folder
     (folder / "model.bin").write_bytes(b"another pickle")
     with pytest.raises(RealbenchError, match=f"expected the SHA-256 {digest}, found {hashlib.sha256(b'another pickle').hexdigest()}"):
@@ -569,7 +569,7 @@ def test_settings_are_folders_or_ids(tmp_path: Path, monkeypatch: pytest.MonkeyP
 METHODS = """
     from realbench.method import BaseMethod, MethodCard, Weights
 
-    TINY = Weights("tiny", "owner/tiny-model", "{pin}", "1.5 GB", "MIT", files=("config.json", "*.safetensors"))
+    TINY = Weights("mini", "owner/tiny-model", "{pin}", "1.5 GB", "MIT", files=("config.json", "*.safetensors"))
     LOCKED = Weights("locked", "owner/locked", "{pin}", "30 GB", "Non-Commercial", gated=True)
 
     class One(BaseMethod):
@@ -600,8 +600,8 @@ def test_the_list_shows_the_state_of_each(site: Path, cache: Path) -> None:
     done = command(site=site, cache=cache)
     assert done.returncode == 0
     lines = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines()]
-    tiny = next(line for line in lines if line[0] == "tiny")
-    assert tiny[1:6] == ["present", PIN[:12], "0.0 MB", "MIT", "one, two"] and tiny[6].startswith("hub cache")
+    mini = next(line for line in lines if line[0] == "mini")
+    assert mini[1:6] == ["present", PIN[:12], "0.0 MB", "MIT", "one, two"] and mini[6].startswith("hub cache")
     locked = next(line for line in lines if line[0] == "locked")
     assert locked[1:] == ["missing", "30 GB", "Non-Commercial (gated)", "two", f"owner/locked @ {PIN[:12]}"]
     assert "realbench weights pull NAME" in done.stdout
@@ -609,27 +609,27 @@ def test_the_list_shows_the_state_of_each(site: Path, cache: Path) -> None:
     assert command("list", site=site, cache=cache).stdout == done.stdout
 
     (cache / "models--owner--tiny-model" / "snapshots" / PIN / "model.safetensors").unlink()
-    assert re.search(r"tiny +incomplete: lacks \*.safetensors", command(site=site, cache=cache).stdout)
+    assert re.search(r"mini +incomplete: lacks \*.safetensors", command(site=site, cache=cache).stdout)
 
 
 def test_pull_ends_with_6_when_something_cannot_be_had(site: Path, cache: Path) -> None:
     put(cache, MODEL, PIN)
-    done = command("pull", "tiny", site=site, cache=cache)
-    assert done.returncode == 0 and f"tiny: here already (hub cache, {PIN})" in done.stdout
-    done = command("pull", "locked", "tiny", site=site, cache=cache)
+    done = command("pull", "mini", site=site, cache=cache)
+    assert done.returncode == 0 and f"mini: here already (hub cache, {PIN})" in done.stdout
+    done = command("pull", "locked", "mini", site=site, cache=cache)
     assert done.returncode == 6
     assert "error: weights locked (owner/locked @" in done.stderr and "of two are not on this machine: HF_HUB_OFFLINE" in done.stderr
-    assert "tiny: here already" in done.stdout  # the others are still looked after
-    done = command("pull", "tinny", site=site, cache=cache)
-    assert done.returncode == 2 and "did you mean tiny?" in done.stderr
+    assert "mini: here already" in done.stdout  # the others are still looked after
+    done = command("pull", "minni", site=site, cache=cache)
+    assert done.returncode == 2 and "did you mean mini?" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("tinny", "did you mean tiny?"),
+        ("minni", "did you mean mini?"),
         ("zzz", "or a hub id owner/name"),
-        ("two", "'two' is no weights; it uses locked, tiny"),
+        ("two", "'two' is no weights; it uses locked, mini"),
         ("../x", "unknown weights"),
         ("", "unknown weights ''"),  # those of packages have no id either
         (" ", "unknown weights"),
@@ -654,6 +654,6 @@ def test_pull_verifies_what_the_cache_holds(cache: Path) -> None:
 
 @pytest.mark.usefixtures("site")
 def test_names_of_cards() -> None:
-    assert weights.named(["tiny", "owner/tiny-model", "tiny"]) == [MODEL]
+    assert weights.named(["mini", "owner/tiny-model", "mini"]) == [MODEL]
     assert weights.named(["o/x@v2"]) == [Weights("o/x@v2", "o/x", "v2")]
     assert {"owner/tiny-model", "owner/locked"} <= {item.id for item in weights.named(["all"])}
