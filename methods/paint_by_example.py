@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from realbench.method import MethodCard, Published, Weights
 
 from ._diffusion.adapter import DiffusionMethod, Painted, Steps, at_least, pil
-from ._diffusion.backbones import DIFFUSERS
+from ._diffusion.backbones import DIFFUSERS, TINY_EXAMPLE
 
 if TYPE_CHECKING:
     from realbench.scene import Task
@@ -23,6 +23,10 @@ WEIGHTS = Weights(
     licence="CreativeML Open RAIL-M",
     files=DIFFUSERS,
 )
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"backbone": TINY_EXAMPLE.name, "steps": 10, "guidance": 2.0},
+    "paper": {"backbone": WEIGHTS.name},
+}
 TABLE = "RealFill (arXiv 2309.16668v2), Table 1, Paint-by-Example"
 
 
@@ -51,8 +55,11 @@ class PaintByExample(DiffusionMethod):
         summary="Paints the hole with a diffusion model led by one reference, which each seed draws.",
         paper="Yang et al., Paint by Example: Exemplar-based Image Editing with Diffusion Models, CVPR 2023",
         licence="Apache-2.0 (diffusers); weights CreativeML Open RAIL-M",
-        weights=(WEIGHTS,),
-        needs=("gpu", "8 GB"),
+        weights=(WEIGHTS, TINY_EXAMPLE),
+        needs=("gpu (but for tiny)", "8 GB"),
+        presets=PRESETS,
+        default_preset="tiny",
+        paper_preset="paper",
         published=(
             Published("psnr", 10.13, TABLE),
             Published("ssim", 0.244, TABLE),
@@ -65,7 +72,7 @@ class PaintByExample(DiffusionMethod):
         torch=True,
     )
     Settings = PaintByExampleSettings
-    known = {WEIGHTS.name: WEIGHTS}  # noqa: RUF012
+    known = {item.name: item for item in (WEIGHTS, TINY_EXAMPLE)}  # noqa: RUF012
 
     def open(self, folders: Sequence[Path], device: str, dtype: Any) -> Any:
         """The pipeline. Raises RealbenchError where the folder holds another model."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WEIGHTS = {**BACKBONES, **FLUX}
 CONTROLLED = {"backbone": "flux-dev", "steps": 28, "guidance": 3.5, "strength": 1.0, "batch": 1}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"backbone": "tiny", "steps": 10, "guidance": 1.0, "strength": 1.0},
     "sd2": {"backbone": "sd2"},
     "sd15": {"backbone": "sd15"},
     "sdxl": {"backbone": "sdxl", "batch": 1},
@@ -62,9 +63,10 @@ class PromptInpaint(DiffusionMethod):
         paper="Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, CVPR 2022 (Stable Diffusion)",
         licence="Apache-2.0 (diffusers); weights under their own",
         weights=tuple(WEIGHTS.values()),
-        needs=("gpu", "8 GB (sd2, sd15), 12 GB (sdxl), 40 GB (FLUX.1), 45 GB (with a ControlNet), less with memory=low"),
+        needs=("gpu (but for tiny)", "8 GB (sd2, sd15), 12 GB (sdxl), 40 GB (FLUX.1), 45 GB (with a ControlNet), less with memory=low"),
         presets=PRESETS,
-        default_preset="sd2",
+        default_preset="tiny",
+        paper_preset="sd2",
         published=(
             Published("psnr", 10.63, TABLE),
             Published("ssim", 0.282, TABLE),

@@ -17,7 +17,7 @@ def _row(label: str, source: str, *values: float) -> PublishedRow:
 PAPER = Protocol(
     name="paper",
     source=REALFILL,
-    methods=("prompt-inpaint:sd2", "paint-by-example", "realfill:paper"),
+    methods=("prompt-inpaint:sd2", "paint-by-example:paper", "realfill:paper"),
     metrics=("psnr", "ssim", "lpips", "dreamsim", "dino", "clip", "matches:backend=loftr"),
     seeds="64",
     scenes=tuple(map(str, range(33))),

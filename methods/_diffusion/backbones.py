@@ -5,16 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from realbench.method import Weights
+from realbench.packages import Bundled
 
 DIFFUSERS = ("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja", "*/*.safetensors")
 """What the folder of a diffusers pipeline consists of, without weights in one file or as pickles."""
 MODEL = ("config.json", "diffusion_pytorch_model.safetensors")
 """What the folder of a single model consists of."""
 
+TINY = Bundled(
+    "tiny", revision="944d5baff0fe", package="realbench.methods", folder="_tiny/inpaint", size="15 MB", licence="CC BY 4.0", files=DIFFUSERS
+)
+"""Our own small model, for 256 px: `python -m tools.train_tiny` makes it."""
+TINY_EXAMPLE = Bundled(
+    "tiny-example",
+    revision="f0d177cb5268",
+    package="realbench.methods",
+    folder="_tiny/example",
+    size="15 MB",
+    licence="CC BY 4.0",
+    files=DIFFUSERS,
+)
+"""The same, led by an image."""
 _RAIL = "CreativeML Open RAIL++-M"
 BACKBONES: Mapping[str, Weights] = {
     item.name: item
     for item in (
+        TINY,
         Weights(
             "sd2",
             "sd2-community/stable-diffusion-2-inpainting",

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def method(folder: Path) -> Method:
-    return lambda **settings: make(NAME, **({"backbone": folder, "steps": 3} | settings))
+    return lambda **settings: make(NAME, "paper", **({"backbone": folder, "steps": 3} | settings))
 
 
 @pytest.mark.parametrize("references", [1, 3])

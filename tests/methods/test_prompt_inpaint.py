@@ -146,7 +146,7 @@ def test_a_hole_narrower_than_a_latent_cell_is_seen_as_one(kind, method) -> None
 
 
 def test_presets_name_weights_of_the_card() -> None:
-    assert set(PRESETS) == {"sd2", "sd15", "sdxl", "flux-fill", "flux-controlnet-alpha", "flux-controlnet-beta"}
+    assert set(PRESETS) == {"tiny", "sd2", "sd15", "sdxl", "flux-fill", "flux-controlnet-alpha", "flux-controlnet-beta"}
     for preset in PRESETS:
         settings = make(NAME, preset).settings
         needed = PromptInpaint.weights(settings)
@@ -277,7 +277,7 @@ def test_the_controlnet_s_mask_matters(method) -> None:
         ({"guidance": "nan"}, "guidance"),
         ({"strength": 0}, "strength"),
         ({"strength": 1.1}, "strength"),
-        ({"steps": 1}, "at least one of 1 steps"),
+        ({"steps": 1, "strength": 0.5}, "at least one of 1 steps"),
         ({"memory": "none"}, "memory"),
     ],
 )

@@ -626,7 +626,8 @@ def test_the_patchs_loss_sees_the_patch_alone(make: Make, context: Context) -> N
 def test_the_card() -> None:
     card = RealFill.card
     assert card.fits and card.stochastic and card.torch and not card.oracle
-    assert {item.name for item in card.weights} == {"sd2", "sd15", "sdxl"} and set(card.presets) == {"paper", "public", "fast"}
+    assert {item.name for item in card.weights} == {"tiny", "sd2", "sd15", "sdxl"}
+    assert set(card.presets) == {"tiny", "paper", "public", "fast"}
     assert [item.id for item in RealFill.weights(RealFill.Settings())] == ["sd2-community/stable-diffusion-2-inpainting"]
 
 

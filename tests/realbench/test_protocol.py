@@ -111,7 +111,7 @@ def test_scenes_without_truth_depart(made: Made) -> None:
 
 
 def test_what_the_paper_leaves_to_realfill_is_told_with_its_value() -> None:
-    rows = plan_rows(["realfill:paper", "paint-by-example"], ["realfill:paper.layers=all", "realfill:paper.warmup=50"])
+    rows = plan_rows(["realfill:paper", "paint-by-example:paper"], ["realfill:paper.layers=all", "realfill:paper.warmup=50"])
     told = "\n".join(explain(PAPER, asked(rows, [], range(64), 1, 4, "suite", PAPER.scenes)))
     assert "layers=all, alpha=0, schedule=constant, warmup=50, clip=0" in told and "(0: every sample draws its own): reference=0" in told
     assert "`a photo of [V]`" in told and "one random reference per run" in told and "fits: 1 a scene" in told
@@ -153,7 +153,7 @@ def test_the_paper_s_numbers() -> None:
 
 def test_the_paper_s_methods_and_metrics_exist_and_depart_in_nothing() -> None:
     rows = plan_rows(PAPER.methods)
-    assert [row.label for row in rows] == ["prompt-inpaint:sd2", "paint-by-example", "realfill:paper"]
+    assert [row.label for row in rows] == ["prompt-inpaint:sd2", "paint-by-example:paper", "realfill:paper"]
     found = asked(rows, plan_columns(PAPER.metrics, Feather()), range(64), 1, 4, "RealBench", [str(number) for number in range(33)])
     assert departures(PAPER, found) == [] and "not measured" not in choices(PAPER, found).values()
     settings = {(item.method, name) for item in PAPER.left_open for name in item.settings}

@@ -49,7 +49,7 @@ def asked(method: str, *settings: str) -> RowInfo:
         ("planted:fast", ["steps=100"], [("rate=0.0002", True)]),
         ("planted:slow", ["rate=1"], [("rate=1", False)]),
         ("prompt-inpaint:sd15", [], [("backbone=sd15", True)]),
-        ("prompt-inpaint", ["backbone=owner/model"], [("backbone=owner/model", False)]),
+        ("prompt-inpaint:sd2", ["backbone=owner/model"], [("backbone=owner/model", False)]),
     ],
 )
 def test_settings_that_differ(method: str, settings: list[str], expected: list[tuple[str, bool]], plugins: Plugins) -> None:
@@ -64,7 +64,7 @@ def test_a_setting_that_must_be_given_is_shown_by_name() -> None:
 
 @pytest.mark.parametrize("path", ["/home/alice/models/mine", r"C:\Users\alice\mine", "~/models/mine", "../../mine"])
 def test_a_folder_in_place_of_a_name_is_shown_by_its_own_name(path: str) -> None:
-    settings = asked("prompt-inpaint").settings | {"backbone": path}
+    settings = asked("prompt-inpaint:sd2").settings | {"backbone": path}
     assert [str(item) for item in changed(row("prompt-inpaint", "sd2", settings))] == ["backbone=mine"]
 
 

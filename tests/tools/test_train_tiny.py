@@ -11,7 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tools.train_tiny import card, data, export, masks, models, optimizer, unet, vae
+from realbench.methods._realfill.data import whole_cells
+from realbench.suite import open_suite
+from tools.train_tiny import card, data, evaluate, export, masks, models, optimizer, unet, vae
 
 LICENCES = ("CC BY 4.0", "none stated (evaluation only)", "CC0 1.0", "GPL-2+")
 
@@ -90,18 +92,38 @@ def test_masks_cover_what_they_should() -> None:
         assert mask.shape == (128, 128)
         assert mask.any()
         if whole:
-            assert (masks.grown(mask) == mask).all()
+            assert (whole_cells(mask, masks.CELL) == mask).all()
     shares = np.array([mask.mean() for mask, _ in drawn])
     assert (shares == 1).sum() in range(3, 30)
     assert 0.2 < np.median(shares) < 0.5
 
 
-def test_grown_touches_whole_cells() -> None:
-    mask = np.zeros((16, 24), np.bool_)
-    mask[7, 8] = True
-    expected = np.zeros((16, 24), np.bool_)
-    expected[:8, 8:16] = True
-    assert (masks.grown(mask) == expected).all()
+def test_colours_are_made_paler_more_often_than_stronger() -> None:
+    """Of a grey pixel nothing but brightness and a small tint changes; of a red one, the distance to grey shrinks on average."""
+    rng = np.random.default_rng(0)
+    pixels = np.array([[[100, 100, 100], [200, 50, 50]]], np.uint8)
+    changed = np.stack([data.recoloured(pixels, data.look(rng)) for _ in range(300)]).astype(float)[:, 0]
+    spread = changed.max(2) - changed.min(2)
+    assert spread[:, 0].mean() < 20
+    assert 0.5 * 150 < spread[:, 1].mean() < 0.85 * 150
+    assert (changed[:, 1, 0] > changed[:, 1, 1]).mean() > 0.95, "red stays red"
+
+
+def test_detail_tells_a_picture_from_a_blurred_background() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    assert data.detail(np.full((32, 48, 3), 90, np.uint8)) == 0 < data.detail(noise // 4) < data.detail(noise)
+
+
+def test_photographs_for_evaluation_are_others_than_those_trained_on(photos: Path, tmp_path: Path) -> None:
+    suite = open_suite(evaluate.photographs(photos, 1, tmp_path / "suite"))
+    assert suite.ids == ("1",), "the one whose licence says evaluation"
+    scene = suite.load("1")
+    assert scene.target.shape == (256, 256, 3)
+    assert 0.2 <= scene.mask.mean() <= 0.4
+    assert scene.truth is not None and (scene.truth[~scene.mask] == scene.target[~scene.mask]).all()
+    with Image.open(photos / "1.png") as image:
+        middle = np.asarray(image.convert("RGB"))[32:288, 72:328]
+    assert (scene.truth == middle).all()
 
 
 def test_the_autoencoder_is_the_closed_form(library: data.Library, autoencoder: Any, crops: data.UInt8) -> None:
@@ -109,7 +131,7 @@ def test_the_autoencoder_is_the_closed_form(library: data.Library, autoencoder: 
     pixels = vae.unit(crops)
     patches = torch.nn.functional.pixel_unshuffle(pixels, vae.PATCH).movedim(1, -1)
     scores = (patches - mean) @ components.T
-    expected = (scores / (deviations * deviations.mean()).sqrt()).movedim(-1, 1)
+    expected = (scores * vae.gains(deviations)).movedim(-1, 1)
     with torch.no_grad():
         latents = autoencoder.encode(pixels).latent
         decoded = autoencoder.decode(latents).sample
@@ -117,6 +139,15 @@ def test_the_autoencoder_is_the_closed_form(library: data.Library, autoencoder: 
     torch.testing.assert_close(vae.linear(autoencoder)(pixels), latents, atol=1e-4, rtol=1e-4)
     inverse = torch.nn.functional.pixel_shuffle((scores @ components + mean).movedim(-1, 1), vae.PATCH)
     assert float((decoded - inverse).abs().max()) < 0.02
+
+
+def test_structure_is_scaled_up_beside_texture() -> None:
+    """By hand: half-whitening makes a deviation of 4 a latent's 2 and one of 1 a 1; emphasis doubles the first; mean variance is 1."""
+    deviations = torch.ones(24)
+    deviations[0] = 4.0
+    found = vae.gains(deviations) * deviations
+    variances = torch.tensor([2.0**2 * 4, 2.25**2, 2.25**2, 1.4**2, 1.4**2, *[1.0] * 19])
+    torch.testing.assert_close(found.square(), variances / variances.mean())
 
 
 def test_a_blanked_cell_changes_no_other(autoencoder: Any, crops: data.UInt8) -> None:
@@ -218,7 +249,7 @@ def test_the_two_folders_load(tmp_path: Path, library: data.Library, autoencoder
     trainer = small(tmp_path, library, autoencoder)
     nets = trainer.averaged()
     facts = card.Facts(1, 1, 1.0, {"unet": 4}, 30.0)
-    text, credit = card.write(facts, data.sources(photos), tmp_path / "losses.csv", tmp_path / "ATTEMPTS.md")
+    text, credit = card.write(facts, data.sources(photos), tmp_path / "losses.csv")
     export.folders(tmp_path, nets, trainer.tokenizer, autoencoder, text, credit)
     assert "someone" in (tmp_path / export.INPAINT / "ATTRIBUTION.md").read_text()
     kind: Any = diffusers.StableDiffusionInpaintPipeline

@@ -11,6 +11,7 @@ from pathlib import Path
 from .data import Source, attribution
 from .vae import LATENTS
 
+ATTEMPTS = Path(__file__).parent / "ATTEMPTS.md"
 LIMITS = """\
 - It knows the few photographs it was trained on: it continues colours, edges and textures and knows next to nothing of things.
   A prompt outside the classes above means nothing to it.
@@ -43,7 +44,7 @@ def hardware() -> str:
     return found
 
 
-def write(facts: Facts, found: Sequence[Source], losses: Path, attempts: Path) -> tuple[str, str]:
+def write(facts: Facts, found: Sequence[Source], losses: Path) -> tuple[str, str]:
     """The model card, and the attribution file (both Markdown)."""
     sizes = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in facts.parameters.items())
     classes = ", ".join(sorted({source.name for source in found}))
@@ -58,10 +59,10 @@ def write(facts: Facts, found: Sequence[Source], losses: Path, attempts: Path) -
         f"{facts.hardware or hardware()}, shared with others; velocity prediction, Muon and AdamW, averaged weights; half of the steps",
         "see 256 px, half 128 px; examples instead of texts lead three of ten.\n",
         f"**Autoencoder.** Reconstruction of 128 px crops of the training photographs: {facts.autoencoder_psnr:.1f} dB PSNR.\n",
-        "**Losses** (weighted mean squared error of the velocity):\n",
+        "**Losses** (weighted mean squared error of the velocity; the weights changed on the way, see the attempts):\n",
         _table(losses),
         "**Attempts.**\n",
-        attempts.read_text(encoding="utf-8") if attempts.is_file() else "One.\n",
+        ATTEMPTS.read_text(encoding="utf-8"),
         "**Limits.**\n",
         LIMITS,
         "**Licence.** CC BY 4.0; the photographs' authors are named in ATTRIBUTION.md.\n",

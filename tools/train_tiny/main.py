@@ -38,7 +38,7 @@ def main() -> None:
     if "export" in asked.step:
         exported(asked.work, found, library, autoencoder, plan)
     if "evaluate" in asked.step:
-        looked_at(asked, library, autoencoder, plan)
+        looked_at(asked)
 
 
 def opened(work: Path, library: Library) -> Any:
@@ -88,19 +88,15 @@ def exported(work: Path, found: list[Source], library: Library, autoencoder: Any
     rng = np.random.default_rng(11)
     crops = np.stack([library.crop(int(rng.integers(len(found))), 128, rng) for _ in range(64)])
     facts = card.Facts(trainer.done, trainer.step, float(trainer.counts[2]), counts, vae.psnr(autoencoder, crops))
-    text, credit = card.write(facts, found, work / "losses.csv", work / "ATTEMPTS.md")
+    text, credit = card.write(facts, found, work / "losses.csv")
     export.folders(work / "export", nets, trainer.tokenizer, autoencoder, text, credit)
     print(f"exported after {trainer.done} samples", flush=True)
 
 
-def looked_at(asked: argparse.Namespace, library: Library, autoencoder: Any, plan: Plan) -> None:
-    """Print how the model compares with simple fills on photographs that are for evaluation only."""
-    trainer = Trainer(asked.work, library, vae.linear(autoencoder), plan)
-    model = evaluate.Model(trainer.averaged(), trainer.tokenizer, autoencoder)
-    found = evaluate.inpainting(model, asked.photos, evaluate.Lpips(asked.lpips), asked.look)
-    print(f"after {trainer.done} samples, {asked.look} photographs at 256 px", flush=True)
-    for name, (distance, decibels) in found.scores.items():
-        print(f"{name:36s} LPIPS {distance:.4f}  PSNR in the hole {decibels:.2f} dB", flush=True)
+def looked_at(asked: argparse.Namespace) -> None:
+    """Print how the exported model compares with simple fills on photographs that are for evaluation only."""
+    for line in evaluate.compare(asked.work / "export" / export.INPAINT, asked.photos, asked.look, asked.work / "evaluation"):
+        print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,14 +108,13 @@ def _parser() -> argparse.ArgumentParser:
         "--photos", type=Path, required=True, help="a folder of photographs, with photos.csv (file, source, licence, class) beside it"
     )
     parser.add_argument("--debian", type=Path, help="an unpacked lomiri-wallpapers-16.04 (dpkg-deb -x)")
-    parser.add_argument("--step", nargs="+", choices=STEPS, default=STEPS[:3])
+    parser.add_argument("--step", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--samples", type=int, default=Plan.samples, help="crops that the U-Net sees in all")
     parser.add_argument("--hours", type=float, default=24.0, help="most time for the U-Net in this run")
     parser.add_argument("--refine-minutes", type=float, default=20.0, help="time for the decoder in this run")
     parser.add_argument("--workers", type=int, default=1, help="processes that train the U-Net together (CPU)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--lpips", type=Path, help="LPIPS (AlexNet) as safetensors, for the step evaluate")
     parser.add_argument("--look", type=int, default=50, help="photographs for the step evaluate")
     return parser
 

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from realbench.methods._realfill.data import whole_cells
+
 Bool = npt.NDArray[np.bool_]
 
 CELL = 8
@@ -26,14 +28,7 @@ def draw(size: int, rng: np.random.Generator) -> tuple[Bool, bool]:
         mask = kinds[rng.integers(len(kinds))](size, rng)
         if SHARE[0] <= mask.mean() <= SHARE[1]:
             break
-    return (grown(mask) if whole else mask), whole
-
-
-def grown(mask: Bool) -> Bool:
-    """The mask, grown to whole latent cells."""
-    height, width = mask.shape
-    cells = mask.reshape(height // CELL, CELL, width // CELL, CELL).any((1, 3))
-    return np.asarray(cells.repeat(CELL, 0).repeat(CELL, 1))
+    return (whole_cells(mask, CELL) if whole else mask), whole
 
 
 def rectangles(size: int, rng: np.random.Generator) -> Bool:
