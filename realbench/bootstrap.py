@@ -15,7 +15,7 @@ from zlib import crc32
 import numpy as np
 
 from realbench.metric import Direction
-from realbench.statistics import BLOCK, LEAST_SCENES, RESAMPLES, SEED, Floats, Indices, blocks, draws, ends
+from realbench.statistics import BLOCK, LEAST_SCENES, RESAMPLES, SEED, Floats, Indices, blocks, draws, ends, settled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +138,7 @@ def mean_rank_intervals(
     sums: dict[str, Floats] = {}
     counts: dict[str, Floats] = {}
     for direction, scenes, rows in metrics:
-        means = np.array([rows[label].resampled(scenes, union) for label in rows])
+        means = settled(np.array([rows[label].resampled(scenes, union) for label in rows]))
         places = rankdata(-means if direction == "higher" else means, axis=0)
         for label, own in zip(rows, places, strict=True):
             sums[label] = sums.get(label, np.zeros(RESAMPLES)) + np.where(np.isnan(own), 0.0, own)

@@ -66,7 +66,7 @@ def _line(board: Leaderboard, at: int, pairs: list[tuple[str, str]]) -> Iterator
     yield printable(redact(row.label, pairs)) + mark, False
     yield "–" if row.mean_rank is None else f"{row.mean_rank:.2f}", False
     for entry, column in zip(row.entries, board.columns, strict=True):
-        yield _entry(entry, column.info.digits), entry.best
+        yield _entry(entry, column.info.mean_digits), entry.best
 
 
 def _entry(entry: Entry, digits: int) -> str:

@@ -83,6 +83,8 @@ def export(results: Results, out: Path, choice: Choice) -> list[str]:
     The same results give the same bytes. Raises UsageError where nothing says which seed is best, and NothingMeasured where no fill is
     finished.
     """
+    if out.exists() and not zipfile.is_zipfile(out):
+        raise UsageError(f"{out}: expected a new file, or an earlier export to replace, found something else; give another -o")
     fills = results.fills()
     fills = fills[(fills["state"] == "ok") & ~fills["label"].isin([label for label, row in results.rows.items() if row.oracle])]
     if fills.empty:

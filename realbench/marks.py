@@ -18,7 +18,8 @@ def marked(board: Leaderboard, pairs: Sequence[Pairs]) -> Leaderboard:
 
     def tied(label: str, at: int) -> bool:
         found = (pairs[at].get(first, label) for first in best[at])
-        return all(pair is not None and pair.better != pair.first for pair in found)
+        # On the scenes common to two rows the marked one may even be shown to be better: then it ties neither.
+        return all(pair is not None and not pair.better for pair in found)
 
     def with_marks(row: TableRow) -> TableRow:
         ranked = (entry.rank is not None and not entry.best and bool(best[at]) for at, entry in enumerate(row.entries))

@@ -199,6 +199,12 @@ class ColumnInfo(BaseModel):
     reads: list[str]
     unit: str
     digits: int
+    """Decimals of a single score."""
+
+    @property
+    def mean_digits(self) -> int:
+        """Decimals of a mean: one where single scores are whole numbers."""
+        return max(self.digits, 1)
 
 
 class Invocation(BaseModel):

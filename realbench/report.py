@@ -41,7 +41,10 @@ def write_reports(results: Results, folder: str | Path, reports: Sequence[str] |
     except OSError as error:
         raise UsageError(f"{folder}: expected a folder to write to ({error.strerror}); give another -o") from error
     names = standard() if reports is None else reports
-    return [path for name in names for path in registry.load("reports", name)().write(results, folder)]
+    try:
+        return [path for name in names for path in registry.load("reports", name)().write(results, folder)]
+    except OSError as error:
+        raise UsageError(f"{folder}: a report cannot be written there ({error.strerror or error}); make room or give another -o") from error
 
 
 def standard() -> list[str]:

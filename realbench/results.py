@@ -193,14 +193,15 @@ class Results:
             (folder.cell(cell), [*manifest.columns]) for (_, folder, manifest, cell, *_), ok in zip(self._cells, done, strict=True) if ok
         ]
         found = read_many(wanted)
-        for (name, _, manifest, cell, record, state), ok in zip(self._cells, done, strict=True):
+        for (name, folder, manifest, cell, record, state), ok in zip(self._cells, done, strict=True):
             head = self._head(name, manifest, cell)
+            lacking = "" if record else "its record or an image is broken: run again" if folder.has_record(cell) else "not run yet"
             scores = next(found) if ok else [None] * len(manifest.columns)
             for (key, column, signature), score in zip(columns[name], scores, strict=True):
                 if score is not None and (name, cell.scene, key) not in seen:
                     seen[name, cell.scene, key] = manifest.scenes[cell.scene].read(column.reads)
                 read = seen.get((name, cell.scene, key), "")
-                value, verdict, reason = _verdict(manifest.scenes[cell.scene].refused, record, state, score, column, read)
+                value, verdict, reason = _verdict(manifest.scenes[cell.scene].refused, record, state, score, column, read, lacking)
                 yield [*head, column.metric, signature, value, verdict, reason, self._noted(score)]
 
     def _noted(self, score: ScoreLine | None) -> str | None:
@@ -315,14 +316,14 @@ def _peak(memory: str, *records: FillRecord | FitRecord | None) -> float | None:
 
 
 def _verdict(
-    refused: str, fill: FillRecord | None, state: State, record: ScoreLine | None, column: ColumnInfo, scene: str
+    refused: str, fill: FillRecord | None, state: State, record: ScoreLine | None, column: ColumnInfo, scene: str, lacking: str
 ) -> tuple[float, State, str]:
     """Value, state and reason of one score: the fill's own trouble first, then the score's. `scene` is the hash of what the metric reads
     of it by now.
     """
     nothing = float("nan")
     if fill is None or state != "ok":
-        return nothing, state, f"fill: {refused or fill.reason or state}" if fill else "not run yet"
+        return nothing, state, f"fill: {refused or fill.reason or state}" if fill else lacking
     if record is None:
         return nothing, "missing", "not scored yet"
     image = fill.files.get("raw.png" if column.image == "raw" else "fill.png")

@@ -100,6 +100,10 @@ class RunFolder:
         whole = record.files and all(_size(folder / name) == record.sizes.get(name) for name in record.files)
         return record if whole else None
 
+    def has_record(self, cell: Cell) -> bool:
+        """Whether there is a record, readable or not."""
+        return (self.cell(cell) / RECORD).exists()
+
     def read_images(self, cell: Cell, record: FillRecord) -> dict[str, bytes] | None:
         """The bytes of raw.png and fill.png; None when they are not what the record vouches for."""
         images = {}

@@ -179,6 +179,8 @@ def _tally(results: Results) -> Tally:
         if ballot.study not in keys:
             keys[ballot.study] = find_key(ballot.study, (folder.root for _, folder, _ in results.runs), path)
         _check(ballot, keys[ballot.study], path)
+        if not _answers(ballot):
+            notes.append(f"{path.name}: a ballot without answers")
         before = ballots.get(ballot.ballot)
         if before is not None:
             notes.append(f"{path.name}: a ballot that was given before; the fuller of the two counts")
@@ -189,6 +191,8 @@ def _tally(results: Results) -> Tally:
 
 def read_ballot(path: Path) -> Ballot:
     """A file of votes. Raises UsageError where it cannot be read, is too large, or is none."""
+    if path.exists() and not path.is_file():  # a pipe that nobody writes to would keep us waiting for ever
+        raise UsageError(f"--votes {path}: expected a file that a blind page exported, found something else")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

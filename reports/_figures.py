@@ -138,7 +138,7 @@ class _Figures:
     def cost_line(self, label: str, entry: Entry, cost: Cost, info: ColumnInfo) -> tuple[str, ...]:
         times = (cost.fit_seconds, cost.fill_seconds)
         peaks = (cost.host_bytes, cost.device_bytes)
-        value = "–" if entry.mean is None else number(entry.mean, info.digits)
+        value = "–" if entry.mean is None else number(entry.mean, info.mean_digits)
         return (self.names[label], value, *map(_seconds, times), *map(_mebibytes, peaks))
 
     def scatter(self, entries: Mapping[str, Entry], across: Mapping[str, float], info: ColumnInfo, axis: str) -> Draw:

@@ -44,7 +44,7 @@ def paired(tables: Tables, text: Escape) -> Iterator[str]:
 
 
 def _cells(metric: int, found: Pairs, pair: Pair, text: Escape) -> list[str]:
-    digits = found.info.digits
+    digits = found.info.mean_digits
     span = "" if pair.interval is None else f" [{', '.join(signed(end, digits) for end in pair.interval)}]"
     difference = "–" if pair.mean is None else signed(pair.mean, digits) + span
     verdict = "better" if pair.better == pair.first else "worse" if pair.better else "not shown to differ"

@@ -55,13 +55,13 @@ def _step_line(label: str, one: Line, columns: tuple[TableColumn, ...], text: Es
 
 
 def _step(step: Step, column: TableColumn, text: Escape, note: Note) -> str:
-    changes = text(change(step, column.info.digits))
+    changes = text(change(step, column.info.mean_digits))
     return "<br>".join(filter(None, [*_value(step.entry, column, text, note), changes]))
 
 
 def _value(entry: Entry, column: TableColumn, text: Escape, note: Note) -> list[str]:
     """Mean with its interval, and coverage where something is missing."""
-    digits, of = column.info.digits, len(column.scenes)
+    digits, of = column.info.mean_digits, len(column.scenes)
     mark = note(missing_text(entry.missing)) if entry.missing else ""
     cover = coverage(entry, of) if entry.scenes != of or entry.missing else ""
     return [("–" if entry.mean is None else number(entry.mean, digits)) + mark, text(span(entry, digits)), cover]

@@ -79,7 +79,7 @@ def place(entry: Entry, column: TableColumn) -> str:
     if entry.rank is None or entry.common is None:
         return ""
     fewer = entry.scenes != len(column.common)
-    return f"rank {entry.rank}" + (f" by {number(entry.common, column.info.digits)} on {len(column.common)} scenes" if fewer else "")
+    return f"rank {entry.rank}" + (f" by {number(entry.common, column.info.mean_digits)} on {len(column.common)} scenes" if fewer else "")
 
 
 def missing_text(missing: Iterable[Missing]) -> str:

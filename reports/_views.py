@@ -150,7 +150,7 @@ class _Maker:
         return RowView("–" if rank is None else number(rank, 2), rank, words, bool(row.unranked) and not row.info.oracle, cells)
 
     def cell(self, entry: Entry, column: TableColumn, oracle: bool) -> CellView:
-        digits, of = column.info.digits, len(column.scenes)
+        digits, of = column.info.mean_digits, len(column.scenes)
         mark = "best" if entry.best else "tied" if entry.tied else ""
         partial = entry.scenes != of or entry.fills != entry.asked
         fewer = place(entry, column) if entry.rank is not None and entry.scenes != len(column.common) else ""

@@ -50,10 +50,10 @@ class Blind:
             raise NothingMeasured("a blind page compares rows: it takes two of them with a finished fill of the same scene, oracles apart")
         page = _Page(gallery, generator, drawn)
         key = page.key(results.blind.seed)
-        written = site.write({f"blind-{key.study}.html": page.render(site, key.study)})
+        rendered = page.render(site, key.study)
         path = results.runs[0][1].root / FOLDER / f"{key.study}.key.json"
-        write_atomic({path: key.model_dump_json(indent=1).encode()})
-        return [*written, path]
+        write_atomic({path: key.model_dump_json(indent=1).encode()})  # first: without it no vote on the page could ever be counted
+        return [*site.write({f"blind-{key.study}.html": rendered}), path]
 
 
 @dataclass

@@ -112,7 +112,7 @@ def _mean_rank(row: TableRow) -> str:
 
 def _entry(entry: Entry, column: TableColumn, second: int | None) -> str:
     """Mean (bold when best, underlined when second), mark of a tie, interval, and coverage where it is not whole."""
-    digits, of = column.info.digits, len(column.scenes)
+    digits, of = column.info.mean_digits, len(column.scenes)
     if entry.mean is None:
         return "--"
     value = _number(entry.mean, digits)

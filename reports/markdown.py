@@ -123,9 +123,9 @@ class _Page:
         note = self.note(missing_text(entry.missing)) if entry.missing else ""
         if entry.mean is None:
             return f"–{note}<br>{cover}"
-        value = number(entry.mean, column.info.digits)
+        value = number(entry.mean, column.info.mean_digits)
         value = f"**{value}**" if entry.best else f"≈ {value}" if entry.tied else value
-        return "<br>".join(filter(None, [f"{value}{note}", escape(span(entry, column.info.digits)), cover, place(entry, column)]))
+        return "<br>".join(filter(None, [f"{value}{note}", escape(span(entry, column.info.mean_digits)), cover, place(entry, column)]))
 
     def note(self, text: str) -> str:
         return f" <sup>m{self.missing.number(self.text(text))}</sup>"
@@ -182,7 +182,7 @@ class _Page:
         yield ""
 
     def scene_entry(self, entry: SceneEntry, table: SceneTable, best: float | None) -> str:
-        value = "–" if entry.value is None else number(entry.value, table.info.digits)
+        value = "–" if entry.value is None else number(entry.value, table.info.mean_digits)
         value = f"**{value}**" if entry.value is not None and entry.value == best else value
         return value + (self.note(missing_text(entry.missing)) if entry.missing else "")
 

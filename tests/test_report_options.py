@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,48 @@ def test_a_third_party_s_report_may_be_on_request(run: Path, plugins: Plugins, t
     )
     assert "note" not in standard() and ReportCard("x", "y").on_request is False
     assert [path.name for path in write_reports(load_run(run), tmp_path / "out", ["note"])] == ["note.txt"]
+
+
+def test_votes_are_read_before_anything_is_written(run: Path) -> None:
+    broken = run.parent / "votes.json"
+    broken.write_text("{")
+    done, names = report(run, "--votes", str(broken))
+    assert done.exit_code == 2 and "votes.json" in done.output and names == set()
+
+
+def test_votes_need_a_format_that_shows_them(run: Path) -> None:
+    done, names = report(run, "--format", "csv", "--votes", "votes.json")
+    assert done.exit_code == 2 and "html or markdown" in done.output and names == set()
+
+
+def test_votes_from_a_pipe_are_refused(run: Path) -> None:
+    pipe = run.parent / "votes.json"
+    os.mkfifo(pipe)
+    done, _ = report(run, "--votes", str(pipe))
+    assert done.exit_code == 2 and "expected a file that a blind page exported" in done.output
+
+
+def test_a_folder_in_the_way_is_told_with_what_to_do(run: Path) -> None:
+    (run.parent / "out" / "leaderboard.md").mkdir(parents=True)
+    done, _ = report(run, "--format", "markdown")
+    assert done.exit_code == 3 and "leaderboard.md" in done.output and "Traceback" not in done.output
+
+
+def test_no_page_without_its_key(run: Path) -> None:
+    (run / "blind").write_text("a file in the way")
+    done, names = report(run, "--format", "blind")
+    assert done.exit_code == 3 and names == set()
+
+
+def test_a_broken_record_is_not_called_not_run(run: Path) -> None:
+    (record,) = run.glob("a-*/one/fit-0/seed-00000/record.json")
+    record.write_text("{broken")
+    scores = load_run(run).scores().set_index(["label", "scene"])["reason"]
+    assert scores["a", "one"] == "its record or an image is broken: run again"
+    record.unlink()
+    assert load_run(run).scores().set_index(["label", "scene"])["reason"]["a", "one"] == "not run yet"
+
+
+def test_the_collector_is_on_again(run: Path) -> None:
+    report(run, "--format", "csv")
+    assert gc.isenabled()

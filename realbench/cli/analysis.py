@@ -74,11 +74,11 @@ def _show(found: Plan) -> None:
     for title, pair in pairs.items():
         typer.echo(
             printable(
-                f"\n{title}: {pair.first} and {pair.second}, {pair.scenes} scenes, difference here {pair.mean:+.{found.info.digits}f}"
+                f"\n{title}: {pair.first} and {pair.second}, {pair.scenes} scenes, difference here {pair.mean:+.{found.info.mean_digits}f}"
             )
         )
-        typer.echo(printable(f"  standard deviation of the difference on a scene: {_parts(pair, found.info.digits)}"))
-        lines = [_line(design, pair, found.info.digits, at == 0) for at, design in enumerate(pair.designs)]
+        typer.echo(printable(f"  standard deviation of the difference on a scene: {_parts(pair, found.info.mean_digits)}"))
+        lines = [_line(design, pair, found.info.mean_digits, at == 0) for at, design in enumerate(pair.designs)]
         header = ["fits", "seeds", "scenes needed", "time of both", f"shown by {pair.scenes} scenes", ""]
         show(header, lines, right=range(5))
         for text in pair.unknown:
@@ -102,7 +102,8 @@ def _line(design: Design, pair: PairPlan, digits: int, own: bool) -> list[str]:
 
 def _range(pair: PairPlan) -> str:
     """The needed scenes with the variance at the ends of its interval."""
-    return " to ".join("a million" if end is None else str(end) for end in pair.range)
+    low, high = (None if end is None else str(end) for end in pair.range)
+    return f"{low} to {high or 'more than a million'}" if low else "more than a million"
 
 
 def _time(seconds: float | None) -> str:

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
 from realbench.cli.guard import guarded
-from realbench.errors import Exit
+from realbench.errors import Exit, UsageError
 from realbench.text import printable
 
 if TYPE_CHECKING:
     from realbench.results import Results
 
+P = ParamSpec("P")
+
+
+def _uncollected(command: Callable[P, Exit]) -> Callable[P, Exit]:
+    """Without garbage collection: nearly all that a report makes is kept; with 200,000 scores that saves a fifth of the time."""
+
+    @wraps(command)
+    def wrapper(*words: P.args, **named: P.kwargs) -> Exit:
+        before = gc.isenabled()
+        gc.disable()
+        try:
+            return command(*words, **named)
+        finally:
+            if before:
+                gc.enable()
+
+    return wrapper
+
 
 @guarded
+@_uncollected
 def report(
     run: Annotated[list[Path] | None, typer.Argument(metavar="[RUN]…", help="Run folders; default: the latest below runs/.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Where to write; default: <first run>/report.")] = None,
@@ -52,20 +74,24 @@ def report(
     from realbench import selection
     from realbench.report import standard, write_reports
     from realbench.results import latest_run, load_run
-    from realbench.votes import BlindOptions
+    from realbench.votes import BlindOptions, tally
 
-    name = protocols.load(protocol).name if protocol else ""
+    chosen = protocols.load(protocol).name if protocol else ""
     runs = run or [latest_run()]
     loaded = load_run(*runs)
     policy = selection.policy(reduce, keep, by, loaded.columns)
     options = BlindOptions(blind_pairs, blind_seed, blind_oracles)
-    results = replace(loaded, policy=policy, protocol=name, votes=tuple(votes or ()), blind=options)
+    results = replace(loaded, policy=policy, protocol=chosen, votes=tuple(votes or ()), blind=options)
     _tell(results)
     wanted = [*(formats or standard()), *(["single-file"] if single_file else []), *(["blind"] if blind else [])]
     folder = out or runs[0] / "report"
-    for path in write_reports(results, folder, list(dict.fromkeys(wanted))):
-        if folder not in path.parent.parents:  # A site's further pages and pictures are not worth a line each.
-            typer.echo(f"wrote {path}")
+    if votes and not {"html", "markdown"} & {*wanted}:
+        raise UsageError("--votes: expected the format html or markdown beside it, which show them")
+    tally(results)  # before anything is written: a broken file of votes is the user's to mend
+    for name in dict.fromkeys(wanted):
+        for path in write_reports(results, folder, [name]):
+            if folder not in path.parent.parents:  # A site's further pages and pictures are not worth a line each.
+                typer.echo(f"wrote {path}")
     measured = (results.scores()["state"] == "ok").any()
     return Exit.DONE if measured else Exit.NOTHING_MEASURED
 

@@ -205,3 +205,14 @@ def test_names_that_differ_in_case_alone_do_not_meet(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_licences(licence: str | None, free: bool) -> None:
     assert may_be_shared(licence) is free
+
+
+def test_only_an_earlier_export_is_replaced(made: Made, tmp_path: Path) -> None:
+    manifest = made.root / "run.json"
+    before = manifest.read_bytes()
+    for path in (manifest, tmp_path):
+        with pytest.raises(UsageError, match="expected a new file, or an earlier export"):
+            export(load_run(made.root), path, Choice())
+    assert manifest.read_bytes() == before
+    for _ in range(2):
+        export(load_run(made.root), tmp_path / "x.zip", Choice())

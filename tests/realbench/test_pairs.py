@@ -193,3 +193,11 @@ def test_two_halves_of_one_invented_method_are_seldom_shown_to_differ() -> None:
     samples = random.normal(0, 1, (200, 12)) - random.normal(0, 1, (200, 12))
     claims = [p is not None and p <= 0.05 for p in (sign_flip(sample) for sample in samples.tolist())]
     assert 0.01 <= np.mean(claims) <= 0.1
+
+
+def test_rounding_is_no_difference() -> None:
+    """Three seeds of 0.1 have a mean of 0.10000000000000002; the row with one seed of 0.1 has lost nothing."""
+    scenes = [f"{at:02}" for at in range(8)]
+    three, one = ((nest(label, {scene: [np.full(count, 0.1)] for scene in scenes}), scenes) for label, count in (("three", 3), ("one", 1)))
+    (pair,) = compare(column(), {"three": three, "one": one}).pairs
+    assert (pair.wins, pair.ties, pair.losses, pair.better, pair.p) == (0, 8, 0, "", 1.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realbench.statistics import interval, is_covered, mean, nested_mean, rank, scene_means
+from realbench.statistics import interval, is_covered, mean, nested_mean, rank, scene_means, settled
 
 INF = math.inf
 FINITE = st.floats(-1e6, 1e6)
@@ -143,3 +143,14 @@ def test_a_scene_that_one_row_lacks_changes_no_rank(x: dict[str, float], y: dict
     before = rank({"x": x, "y": y}, "higher")
     after = rank({"x": {**x, "new": -1e9}, "y": y}, "higher")
     assert before.ranks == after.ranks and before.means == after.means
+
+
+def test_means_that_differ_by_rounding_share_a_rank() -> None:
+    found = rank({"three": {"a": (0.1 + 0.1 + 0.1) / 3}, "one": {"a": 0.1}, "more": {"a": 0.1000001}}, "higher")
+    assert found.ranks == {"three": 2, "one": 2, "more": 1}
+
+
+def test_settled_keeps_twelve_digits_and_what_is_no_number() -> None:
+    values = np.array([0.1 + 0.2, -1234.5678901234567, 0.0, math.inf, -math.inf, 1e-300])
+    assert settled(values).tolist() == [0.3, -1234.56789012, 0.0, math.inf, -math.inf, 1e-300]
+    assert np.isnan(settled(np.array([math.nan]))).all()
