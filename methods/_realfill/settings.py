@@ -113,7 +113,7 @@ TINY: Mapping[str, Any] = {
     "rank": 32,
     "layers": "all",
     "size": 128,
-    "steps": 400,
+    "steps": 250,
     "batch": 8,
     "unet_lr": 5e-3,
     "text_lr": 0.0,
