@@ -93,7 +93,7 @@ def test_every_choice_shows_what_was_computed(report: Path, results: Results, op
             for row in board.rows:
                 wanted = ["–" if row.mean_rank is None else f"{row.mean_rank:.2f}"]
                 wanted += [
-                    "–" if e.mean is None else f"{e.mean:.{c.info.digits}f}".replace("inf", "∞")
+                    "–" if e.mean is None else f"{e.mean:.{c.info.mean_digits}f}".replace("inf", "∞")
                     for e, c in zip(row.entries, board.columns, strict=True)
                 ]
                 assert shown[row.label] == wanted, (value, policy.reducer)

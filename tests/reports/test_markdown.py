@@ -110,3 +110,15 @@ def test_too_few_scenes_are_told(tmp_path: Path) -> None:
         run.scores(label, dict.fromkeys("abcd", value))
     (path,) = Markdown().write(load_run(run.write()), tmp_path)
     assert "- 4 scenes cannot show a difference at 5 %: with one pair of rows it takes at least 6." in path.read_text(encoding="utf-8")
+
+
+def test_a_mean_of_counts_has_a_decimal(tmp_path: Path) -> None:
+    """Two rows whose mean counts are 0.5 and 0 must not both read 0."""
+    made = Made(tmp_path / "run", tmp_path)
+    made.column("matches|v:1", reads=["references"], digits=0)
+    for name in ("a", "b"):
+        made.scene(name)
+    made.row("some")
+    made.scores("some", {"a": 1, "b": 0}, "matches|v:1")
+    (path,) = (one for one in Markdown().write(load_run(made.write()), tmp_path) if one.name == "leaderboard.md")
+    assert "0.5" in path.read_text()
