@@ -7,6 +7,7 @@ import pytest
 
 from realbench.reports.markdown import Markdown, escape
 from realbench.results import load_run
+from tests.conftest import write_scene
 from tests.making import Made
 
 
@@ -114,7 +115,9 @@ def test_too_few_scenes_are_told(tmp_path: Path) -> None:
 
 def test_a_mean_of_counts_has_a_decimal(tmp_path: Path) -> None:
     """Two rows whose mean counts are 0.5 and 0 must not both read 0."""
-    made = Made(tmp_path / "run", tmp_path)
+    for seed, name in enumerate("ab"):
+        write_scene(tmp_path / "suite" / name, seed=seed)
+    made = Made(tmp_path / "run", tmp_path / "suite")
     made.column("matches|v:1", reads=["references"], digits=0)
     for name in ("a", "b"):
         made.scene(name)
