@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -38,6 +38,11 @@ class Nest:
     bank: Floats
     """Scenes × BANK resampled means, or scenes × 1 where every scene has one fill."""
     _resampled: dict[tuple[tuple[str, ...], tuple[str, ...]], Floats] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def settled(self) -> dict[str, float]:
+        """The means by scene, to as many digits as comparing them takes."""
+        return dict(zip(self.scenes, settled(self.means).tolist(), strict=True))
 
     def resampled(self, scenes: Sequence[str], among: Sequence[str] | None = None) -> Floats:
         """RESAMPLES means over scenes, drawn with replacement from `scenes`, all of which the nest must have.

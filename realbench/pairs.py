@@ -114,8 +114,7 @@ def _draft(one: tuple[Nest, Sequence[str]], other: tuple[Nest, Sequence[str]], d
     """A pair without its test."""
     (first, mine), (second, theirs) = one, other
     scenes = tuple(sorted({*mine} & {*theirs}))
-    own = dict(zip(first.scenes, statistics.settled(first.means).tolist(), strict=True))
-    others = dict(zip(second.scenes, statistics.settled(second.means).tolist(), strict=True))
+    own, others = first.settled, second.settled
     differences = tuple(0.0 if own[scene] == others[scene] else own[scene] - others[scene] for scene in scenes)
     span = statistics.ends(bootstrap.difference(first, second, scenes)) if len(scenes) >= statistics.LEAST_SCENES else None
     better, worse = sum(value > 0 for value in differences), sum(value < 0 for value in differences)

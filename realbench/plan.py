@@ -14,7 +14,7 @@ from realbench.composite import Feather
 from realbench.errors import UsageError
 from realbench.method import MethodCard, Weights
 from realbench.metric import MetricCard
-from realbench.specs import Spec, settings_class, specs
+from realbench.specs import Spec, needed, settings_class, specs
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def plan_rows(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Row]
 def plan_columns(metrics: Sequence[str] | None, feather: Feather) -> list[Column]:
     """Columns from `NAME[:key=value,…]` texts; None means every metric that needs no weights. Raises UsageError."""
     if metrics is None:
-        metrics = [name for name in registry.names("metrics") if not _needed(registry.load("metrics", name), None)]
+        metrics = [name for name in registry.names("metrics") if not needed(registry.load("metrics", name), None)]
     columns = {column.signature: column for column in (_column(text, feather) for text in metrics)}
     return list(columns.values())
 
@@ -114,14 +114,6 @@ def _row(spec: Spec, changes: list[tuple[str | None, str, str]], used: set[int])
     return Row(label, name, preset, plain, card, *_row_fingerprints(name, method, settings))
 
 
-def _needed(plugin: Any, settings: Any) -> Sequence[Weights]:
-    """The weights that a method with settings, or a metric with a configuration (None: its default), loads."""
-    if not hasattr(plugin, "weights"):
-        return tuple(plugin.card.weights)
-    needed: Sequence[Weights] = plugin.weights(plugin.Config() if settings is None else settings)
-    return needed
-
-
 def _identity(item: Weights) -> list[str]:
     """Which weights these are: the pin, or what this machine has in its place (a folder's content, the commit that `main` stands for)."""
     from realbench import weights
@@ -133,7 +125,7 @@ def _row_fingerprints(name: str, method: Any, settings: Any) -> tuple[str, str]:
     """Of the row, and of what its fits depend on. Of settings that name a file or folder, the content counts, not the name."""
     named = {item.name: _content(item, getattr(settings, item.name)) for item in fields(settings)}
     fitting = {item.name: named[item.name] for item in fields(settings) if item.metadata.get("stage") != "fill"}
-    weights = [[item.id, item.revision] for item in _needed(method, settings)]
+    weights = [[item.id, item.revision] for item in needed(method, settings)]
     parts = {"method": name, "weights": weights, "source": fingerprint.of_source(method), "package": registry.third_party("methods", name)}
     return fingerprint.short(parts | {"settings": named}), fingerprint.short(parts | {"settings": fitting})
 
@@ -163,7 +155,7 @@ def column_of(name: str, values: Mapping[str, Any], feather: Feather) -> Column:
     """A metric with its configuration, texts or values. Raises UsageError."""
     metric = registry.load("metrics", name)
     config = validate(metric.Config, values, f"metric {name}")
-    weights = [_identity(item) for item in _needed(metric, config)]
+    weights = [_identity(item) for item in needed(metric, config)]
     source = fingerprint.of_data([fingerprint.of_source(metric), registry.third_party("metrics", name), weights])
     return Column(name, asdict(config), metric.card, metric(config).signature(feather), source)
 

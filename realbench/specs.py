@@ -9,7 +9,7 @@ from typing import Any
 
 from realbench import registry
 from realbench.errors import RealbenchError, UsageError
-from realbench.method import MethodCard, NoSettings
+from realbench.method import MethodCard, NoSettings, Weights
 
 ALL = "all"
 """Every method that this machine has all for."""
@@ -63,11 +63,18 @@ def lacking(name: str) -> str:
         method = registry.load("methods", name)
         card: MethodCard = method.card
         settings = settings_class(method)(**(card.presets[card.default_preset] if card.default_preset else {}))
-        wanted = method.weights(settings) if hasattr(method, "weights") else card.weights
-        absent = [item.name for item in wanted if weights.status(item).state != "present"]
+        absent = [item.name for item in needed(method, settings) if weights.status(item).state != "present"]
     except (RealbenchError, TypeError) as error:  # TypeError: settings that have no default
         return str(error)
     return f"this machine lacks its weights ({', '.join(absent)}): realbench weights pull {' '.join(absent)}" if absent else ""
+
+
+def needed(plugin: Any, settings: Any) -> Sequence[Weights]:
+    """The weights that a method with settings, or a metric with a configuration (None: its default), loads."""
+    if not hasattr(plugin, "weights"):
+        return tuple(plugin.card.weights)
+    found: Sequence[Weights] = plugin.weights(plugin.Config() if settings is None else settings)
+    return found
 
 
 def settings_class(plugin: Any) -> type:

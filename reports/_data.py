@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 def tables(results: Results) -> dict[str, pd.DataFrame]:
     """`scores` (all seeds, whatever the policy), `leaderboard`, `pairs` where there are two rows, and `filtering` where rows have several
-    seeds and a metric to select them. Raises NothingMeasured when no cell or no metric was asked for.
+    seeds and a metric to select them; made once. Raises NothingMeasured when no cell or no metric was asked for.
     """
+    return results.once("data files", lambda: _tables(results))
+
+
+def _tables(results: Results) -> dict[str, pd.DataFrame]:
     scores = results.scores()
     if scores.empty:
         raise NothingMeasured("no score to write: no cell or no metric was asked for")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from realbench.pairs import EXACT_SCENES, SIGNIFICANCE, Pair, Pairs
 from realbench.statistics import RESAMPLES
 from realbench.tables import Tables
 
-from ._seeds import line
+from ._seeds import Escape, line
 from ._text import p_value, signed
-
-Escape = Callable[[str], str]
 
 
 def paired(tables: Tables, text: Escape) -> Iterator[str]:
