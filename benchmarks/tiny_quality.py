@@ -113,10 +113,7 @@ def inpainter(asked: Asked) -> None:
 
 def speed(asked: Asked) -> None:
     """Seconds and memory of a scene, from the records of the main run."""
-    print("| row | fit, s | fill, s | fit + 1 seed, s | fit + 8 seeds, s | peak memory, GB |\n| --- | --- | --- | --- | --- | --- |")
-    for label, cost in costs(measured(asked)).items():
-        fit, fill, peak = cost.fit_seconds or 0.0, cost.fill_seconds or 0.0, (cost.host_bytes or 0) / 1e9
-        print(f"| {label} | {fit:.1f} | {fill:.1f} | {fit + fill:.0f} | {fit + 8 * fill:.0f} | {peak:.2f} |")
+    print_costs(measured(asked))
 
 
 def curve(asked: Asked) -> None:
@@ -232,10 +229,11 @@ def span(interval: tuple[float, float] | None) -> str:
 
 
 def print_costs(results: Results) -> None:
-    """Seconds of a fit and of a fill."""
-    print("\n| row | fit, s | fill, s |\n| --- | --- | --- |")
+    """Seconds of a fit and of a fill, alone and together, and the largest peak of memory."""
+    print("| row | fit, s | fill, s | fit + 1 seed, s | fit + 8 seeds, s | peak memory, GB |\n| --- | --- | --- | --- | --- | --- |")
     for label, cost in costs(results).items():
-        print(f"| {label} | {cost.fit_seconds or 0:.1f} | {cost.fill_seconds or 0:.1f} |")
+        fit, fill, peak = cost.fit_seconds or 0.0, cost.fill_seconds or 0.0, (cost.host_bytes or 0) / 1e9
+        print(f"| {label} | {fit:.1f} | {fill:.1f} | {fit + fill:.0f} | {fit + 8 * fill:.0f} | {peak:.2f} |")
 
 
 if __name__ == "__main__":
