@@ -33,13 +33,16 @@ from . import tiny_suites as suites
 
 METRICS = ("psnr", "ssim", "lpips", "lpips-full")
 FITS, SEEDS = 2, 8
-STEPS = (25, 75, 150, 600)
+STEPS = (25, 75, 150, 500)
 """Beside the preset's own, for the curve of quality against steps."""
+TRICK_SCENES = 3
+"""Of the scenes with truth, the first ones, for the tricks."""
+SAME_SIZE = "prompt-inpaint at 128 px"
 TRICKS: dict[str, tuple[str, ...]] = {
     "no pool of crops": ("pool=0",),
     "schedule constant": ("schedule=constant",),
     "sampler dpm++": ("sampler=dpm++",),
-    "sampler ddpm, 100 steps": ("sampler=ddpm", "inference_steps=100"),
+    "sampler ddpm, 20 steps": ("sampler=ddpm", "inference_steps=20"),
     "half precision": ("precision=bfloat16",),
     "early stop": ("stop_every=50",),
     "text encoder trained, every 4th step": ("text_lr=4e-5", "text_every=4"),
@@ -78,9 +81,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--count", type=int, default=200, help="photographs of the part inpainter")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="with more than one, times are those of fits beside each other")
+    parser.add_argument("--threads", type=int, default=2, help="of each worker")
     asked = parser.parse_args()
-    given = Asked(asked.scenes, asked.photos, asked.out, Machine(threads=asked.threads, device="cpu"), asked.count)
+    given = Asked(asked.scenes, asked.photos, asked.out, Machine(workers=asked.workers, threads=asked.threads, device="cpu"), asked.count)
     for part in asked.part:
         print(f"\n## {part}: {(PARTS[part].__doc__ or '').splitlines()[0]}\n", flush=True)
         PARTS[part](given)
@@ -88,8 +92,9 @@ def main() -> None:
 
 def measured(asked: Asked) -> Results:
     """The run that most parts read."""
-    methods = ("realfill", "prompt-inpaint", "paint-by-example", "telea", "mean-color", "reference-warp")
-    return asked.run("main", asked.suite("scenes", suites.own()), methods, fits=FITS, seeds=SEEDS, metrics=(*METRICS, "matches"))
+    methods = ("realfill", "prompt-inpaint", "paint-by-example", "telea", "mean-color", "reference-warp", f"prompt-inpaint={SAME_SIZE}")
+    settings, metrics = [f"{SAME_SIZE}.size=128"], (*METRICS, "matches")
+    return asked.run("main", asked.suite("scenes", suites.own()), methods, settings=settings, fits=FITS, seeds=SEEDS, metrics=metrics)
 
 
 def quality(asked: Asked) -> None:
@@ -98,6 +103,7 @@ def quality(asked: Asked) -> None:
     foreign = asked.run("foreign", asked.suite("foreign", suites.anothers), ("paint-by-example",), seeds=SEEDS)
     table({"": results, "another scene's example: ": foreign})
     against("realfill:tiny − prompt-inpaint:tiny", (results, "realfill:tiny"), (results, "prompt-inpaint:tiny"))
+    against(f"realfill:tiny − {SAME_SIZE}", (results, "realfill:tiny"), (results, SAME_SIZE))
     against("realfill:tiny − telea", (results, "realfill:tiny"), (results, "telea"))
     against("paint-by-example:tiny − with another scene's example", (results, "paint-by-example:tiny"), (foreign, "paint-by-example:tiny"))
 
@@ -150,11 +156,15 @@ def filtered(asked: Asked) -> None:
 
 
 def tricks(asked: Asked) -> None:
-    """What preset fast does, one by one, in preset tiny; 1 fit × 4 seeds."""
-    suite, main_run = asked.suite("scenes", suites.own()), measured(asked)
+    """What preset fast does, one by one, in preset tiny, on the first scenes; 1 fit × 4 seeds."""
+    suite = asked.suite("scenes", suites.own())
+    scenes = suites.with_truth(asked.scenes)[:TRICK_SCENES]
+    main_run = asked.run("tricks", suite, ("realfill",), scene=scenes, seeds=4)
     for name, changes in TRICKS.items():
         label = name.replace(",", "")
-        results = asked.run("tricks", suite, (f"realfill={label}",), settings=[f"{label}.{change}" for change in changes], seeds=4)
+        results = asked.run(
+            "tricks", suite, (f"realfill={label}",), settings=[f"{label}.{change}" for change in changes], scene=scenes, seeds=4
+        )
     table({"": results, "the preset: ": main_run}, only=("realfill:tiny", *(name.replace(",", "") for name in TRICKS)))
     for name in TRICKS:
         against(f"{name} − the preset", (results, name.replace(",", "")), (main_run, "realfill:tiny"), ("psnr", "lpips"))

@@ -24,7 +24,7 @@ WEIGHTS = Weights(
     files=DIFFUSERS,
 )
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {"backbone": TINY_EXAMPLE.name, "steps": 10, "guidance": 2.0},
+    "tiny": {"backbone": TINY_EXAMPLE.name, "steps": 3, "guidance": 2.0},
     "paper": {"backbone": WEIGHTS.name},
 }
 TABLE = "RealFill (arXiv 2309.16668v2), Table 1, Paint-by-Example"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WEIGHTS = {**BACKBONES, **FLUX}
 CONTROLLED = {"backbone": "flux-dev", "steps": 28, "guidance": 3.5, "strength": 1.0, "batch": 1}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {"backbone": "tiny", "steps": 10, "guidance": 1.0, "strength": 1.0},
+    "tiny": {"backbone": "tiny", "steps": 3, "guidance": 1.0, "strength": 1.0},
     "sd2": {"backbone": "sd2"},
     "sd15": {"backbone": "sd15"},
     "sdxl": {"backbone": "sdxl", "batch": 1},

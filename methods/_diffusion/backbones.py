@@ -13,12 +13,12 @@ MODEL = ("config.json", "diffusion_pytorch_model.safetensors")
 """What the folder of a single model consists of."""
 
 TINY = Bundled(
-    "tiny", revision="944d5baff0fe", package="realbench.methods", folder="_tiny/inpaint", size="15 MB", licence="CC BY 4.0", files=DIFFUSERS
+    "tiny", revision="aba7db05a8a6", package="realbench.methods", folder="_tiny/inpaint", size="15 MB", licence="CC BY 4.0", files=DIFFUSERS
 )
 """Our own small model, for 256 px: `python -m tools.train_tiny` makes it."""
 TINY_EXAMPLE = Bundled(
     "tiny-example",
-    revision="f0d177cb5268",
+    revision="a46e5ad10f6a",
     package="realbench.methods",
     folder="_tiny/example",
     size="15 MB",
