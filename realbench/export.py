@@ -99,7 +99,7 @@ def export(results: Results, out: Path, choice: Choice) -> list[str]:
         raise UsageError(f"{out}: cannot be written ({error.strerror or error}); give another -o") from error
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
-            made = _Zip(archive, remarks=[_how(choice, by)])
+            made = _Zip(archive, remarks=[_how(choice, by), *_lacking(results, fills, by)])
             _write(results, chosen, choice, made)
         temporary.chmod(0o644)
         temporary.replace(out)
@@ -143,6 +143,20 @@ def _how(choice: Choice, by: ColumnInfo | None) -> str:
         return f"ORACLE: of each row and scene the fill with the best {by.title}, which {truth}. No user could choose it ({by.signature})."
     words = {"higher": "most", "lower": "least"}[by.direction]
     return f"Selected without the ground truth: of each row and scene the fill with {words} {by.title} ({by.signature})."
+
+
+def _lacking(results: Results, fills: pd.DataFrame, by: ColumnInfo | None) -> Iterator[str]:
+    """Rows of which fewer fills could be chosen from, or shown, than were asked for."""
+    asked = results.fills().groupby("label", sort=False).size()
+    scored = results.scores()
+    ranked = scored[(scored["signature"] == by.signature) & (scored["state"] == "ok")] if by else None
+    for label, finished in fills.groupby("label", sort=False).size().items():
+        if finished < asked[label]:
+            yield f"{label}: {finished} of {asked[label]} fills that were asked for are finished; the others could not be taken"
+        count = finished if ranked is None else int((ranked["label"] == label).sum())
+        several = fills[fills["label"] == label].groupby("scene", sort=False).size().max() > 1
+        if by and several and count < finished:
+            yield f"{label}: {count} of {finished} fills have a {by.metric} score; the others could not be chosen"
 
 
 def _chosen(results: Results, fills: pd.DataFrame, choice: Choice, by: ColumnInfo | None) -> pd.DataFrame:

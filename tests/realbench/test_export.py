@@ -160,6 +160,19 @@ def test_a_scene_without_match_scores_keeps_its_first_seed(made: Made, tmp_path:
     assert (line["seed"], line["chosen"]) == ("0", "the first: no fill has a matches score")
 
 
+def test_fills_that_could_not_be_chosen_are_counted(made: Made, tmp_path: Path) -> None:
+    made.row("seeds", seeds=[0, 1, 2, 3])
+    made.score("seeds", "free", 1, seed=3)
+    made.write()
+    _, remarks = written(made, tmp_path, Choice(best=True))
+    assert "seeds: 7 of 8 fills that were asked for are finished; the others could not be taken" in remarks
+    assert "seeds: 6 of 7 fills have a matches score; the others could not be chosen" in remarks
+    _, everything = written(made, tmp_path, Choice())
+    assert [line for line in everything if line.startswith("seeds: ")] == [
+        "seeds: 7 of 8 fills that were asked for are finished; the others could not be taken"
+    ]
+
+
 def test_nothing_to_export(tmp_path: Path) -> None:
     run = Made(tmp_path / "run")
     run.scene("a")
