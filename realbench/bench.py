@@ -297,7 +297,8 @@ def _remember(
             **{name: getattr(card, name) for name in ("title", "summary", "direction", "region", "image", "unit", "digits")},
         )
     command = [shlex.quote(word) for word in sys.argv]
-    manifest.invocations.append(Invocation(started=now(), command=command, version=__version__, commit=checkout.state()))
+    commits = {"commit": checkout.state(), "project": checkout.project()}
+    manifest.invocations.append(Invocation(started=now(), command=command, version=__version__, **commits))
 
 
 def _row_info(row: Row, scenes: Sequence[str], fits: Sequence[int], seeds: Sequence[int], old: RowInfo | None) -> RowInfo:

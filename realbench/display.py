@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from realbench.frames import titles
 from realbench.redaction import redact, redactions
 from realbench.results import Results
 from realbench.tables import Entry, Leaderboard, tables
-from realbench.text import printable
+from realbench.text import number, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,8 +73,3 @@ def _entry(entry: Entry, digits: int) -> str:
         return "–"
     ends = "" if entry.interval is None else f" [{number(entry.interval[0], digits)}, {number(entry.interval[1], digits)}]"
     return f"{'≈ ' if entry.tied else ''}{number(entry.mean, digits)}{ends}"
-
-
-def number(value: float, digits: int) -> str:
-    """A number with fixed decimals; infinities as signs."""
-    return ("∞" if value > 0 else "−∞") if math.isinf(value) else f"{value:.{digits}f}"

@@ -216,7 +216,9 @@ class Invocation(BaseModel):
     command: list[str]
     version: str
     commit: str = ""
-    """Commit of the clone it ran from, and whether files were changed since; empty for an installed package."""
+    """Commit of the clone of realbench it ran from, and whether files were changed since; empty for an installed package."""
+    project: str = ""
+    """Commit of the repository it was run in, and whether files were changed since; empty outside of one."""
 
 
 class Adopted(BaseModel):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+    from realbench.gate import Judgement
+    from realbench.history import History
+
 T = TypeVar("T")
 
 SCORE_FIELDS = (
@@ -45,6 +48,12 @@ class Results:
     """Files of votes that people gave on blind pages."""
     blind: BlindOptions = field(default_factory=BlindOptions)
     """How a blind page is made, where one is asked for."""
+    judgement: Judgement | None = None
+    """The outcome of a check, for the report that shows it."""
+    before: Results | None = field(default=None, repr=False)
+    """The run that the check's baseline was accepted from, where its fills are to be shown."""
+    history: History | None = None
+    """Scores over time, for the report that shows them."""
     whole: Results | None = field(default=None, repr=False, compare=False)
     """For results of some scenes, made by `within`: those of all scenes."""
     _filled_with: dict[tuple[Any, ...], Environment] = field(default_factory=dict, init=False, repr=False, compare=False)

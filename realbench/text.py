@@ -1,7 +1,8 @@
-"""Text from scenes, plug-ins and files, made safe to print."""
+"""Text from scenes, plug-ins and files, made safe to print; numbers as all outputs print them."""
 
 from __future__ import annotations
 
+import math
 import unicodedata
 
 _SAFE_CONTROLS = {"\n", "\t"}
@@ -14,3 +15,19 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape").decode()
         for character in text
     )  # fmt: skip
+
+
+def number(value: float, digits: int) -> str:
+    """A number with fixed decimals; infinities as signs."""
+    return ("∞" if value > 0 else "−∞") if math.isinf(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign; what rounds to nothing has none."""
+    text = number(abs(value), digits)
+    return text if not text.strip("0.") else ("+" if value > 0 else "−") + text
+
+
+def p_value(value: float) -> str:
+    """A p-value as papers print it."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

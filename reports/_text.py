@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from realbench.display import number as number
 from realbench.filtering import Step
 from realbench.records import ColumnInfo
 from realbench.redaction import redact as redact
 from realbench.redaction import redactions as redactions
 from realbench.tables import Entry, Missing, TableColumn, TableRow
+from realbench.text import number as number
+from realbench.text import p_value as p_value
+from realbench.text import signed as signed
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 BETTER = {"higher": "higher is better", "lower": "lower is better"}
@@ -47,17 +49,6 @@ def mean_rank(row: TableRow) -> str:
 def mean_rank_span(row: TableRow) -> str:
     """Its interval; empty where there is none."""
     return "" if row.mean_rank_interval is None else f"[{row.mean_rank_interval[0]:.2f}, {row.mean_rank_interval[1]:.2f}]"
-
-
-def signed(value: float, digits: int) -> str:
-    """A number with its sign; what rounds to nothing has none."""
-    text = number(abs(value), digits)
-    return text if not text.strip("0.") else ("+" if value > 0 else "−") + text
-
-
-def p_value(value: float) -> str:
-    """A p-value as papers print it."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def change(step: Step, digits: int) -> str:

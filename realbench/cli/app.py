@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from realbench import __version__
-from realbench.cli import analysis, cards, reporting, running, scenes, sweeping, weights
+from realbench.cli import analysis, cards, gating, history, reporting, running, scenes, sweeping, weights
 
 app = typer.Typer(
     name="realbench",
@@ -21,6 +21,10 @@ app.command()(running.run)
 app.command()(running.score)
 app.command()(running.status)
 app.command()(reporting.report)
+app.command()(gating.accept)
+app.command()(gating.check)
+app.command()(gating.calibrate)
+app.command()(history.history)
 app.command()(analysis.plan)
 app.command()(analysis.export)
 app.command()(sweeping.sweep)

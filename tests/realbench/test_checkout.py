@@ -4,6 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from realbench import checkout
 
 
@@ -26,3 +28,20 @@ def test_the_commit_and_whether_files_were_changed(tmp_path: Path) -> None:
 
 def test_an_installed_package_has_none(tmp_path: Path) -> None:
     assert checkout.state(tmp_path) == ""
+
+
+def test_the_project_that_is_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository around a folder; a CI's own word goes before, unless it is none."""
+    for name in checkout.CI:
+        monkeypatch.delenv(name, raising=False)
+    assert checkout.project(tmp_path) == ""
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-qm", "one", "--allow-empty")
+    below = tmp_path / "a/b"
+    below.mkdir(parents=True)
+    commit = checkout.state(tmp_path)
+    assert checkout.project(below) == commit and re.fullmatch("[0-9a-f]{40}", commit)
+    monkeypatch.setenv("GITHUB_SHA", "not a commit; rm -rf")
+    assert checkout.project(below) == commit
+    monkeypatch.setenv("CI_COMMIT_SHA", "b" * 40)
+    assert checkout.project(below) == "b" * 40

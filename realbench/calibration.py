@@ -1,0 +1,56 @@
+"""Measuring, once, how much unchanged code's scores vary, so that later checks need few repeats (docs/ci.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from realbench import noise
+from realbench.baseline import Baseline, Noise, cells_of
+from realbench.comparable import mismatches
+from realbench.errors import NothingMeasured, UsageError
+from realbench.noise import Sample
+from realbench.results import Results
+
+FEW = 4
+"""Fewer degrees of freedom than this are said aloud: such an estimate may be twice too small or large."""
+
+
+def calibrate(baseline: Baseline, results: Results, labels: Sequence[str] = ()) -> tuple[Baseline, list[str]]:
+    """The baseline with the noise that these runs' repeats show, and what to tell the user.
+
+    The runs must be of the code that was accepted: their repeats stand for it. Raises NothingMeasured where runs and baseline are not
+    comparable, UsageError where no row has a repeat.
+    """
+    rows = [label for label in labels or baseline.rows if baseline.rows[label].varies != "nothing" or label not in baseline.rows]
+    wrong = mismatches(baseline, results, rows)
+    if wrong:
+        raise NothingMeasured(f"not comparable: {wrong[0]}")
+    scores = cells_of(results.scores())
+    found = {label: dict(_metrics(baseline, scores.get(label, {}), label)) for label in rows}
+    repeated = {label: noises for label, noises in found.items() if any(_freedom(baseline, label, one) for one in _each(noises))}
+    if not repeated:
+        raise UsageError("no row has a repeat on any scene: give --fits 8 (and --seeds, as the checks will have)")
+    told = [f"{label}: no repeat" for label in rows if label not in repeated]
+    for label, noises in repeated.items():
+        least = min(_freedom(baseline, label, one) for one in _each(noises))
+        if least < FEW:
+            told.append(f"{label}: a scene has {least + 1} repeats; with fewer than {FEW + 1} its noise is known badly")
+        if results.rows[label].fingerprint != baseline.rows[label].fingerprint:
+            told.append(f"{label}: code, settings or weights are not those of the baseline; their noise is taken for its")
+    return baseline.model_copy(update={"noise": {**baseline.noise, **repeated}}), told
+
+
+def _metrics(
+    baseline: Baseline, scores: dict[str, dict[str, dict[str, dict[str, float | None]]]], label: str
+) -> Iterator[tuple[str, dict[str, Noise]]]:
+    for signature in baseline.scores.get(label, {}):
+        scenes = {scene: Sample.of(cells) for scene, cells in scores.get(signature, {}).items()}
+        yield signature, {scene: noise.measured([sample]) for scene, sample in scenes.items() if sample.fits}
+
+
+def _each(noises: dict[str, dict[str, Noise]]) -> list[Noise]:
+    return [one for scenes in noises.values() for one in scenes.values()]
+
+
+def _freedom(baseline: Baseline, label: str, found: Noise) -> int:
+    return found.fit_freedom if baseline.rows[label].varies == "fits" else found.seed_freedom

@@ -1,0 +1,273 @@
+"""realbench accept, check, calibrate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realbench.cli.guard import guarded
+from realbench.cli.running import Device, Dtype, Methods, Settings, Threads, Timeout, Workers, close
+from realbench.errors import Exit, RealbenchError, UsageError
+from realbench.text import number, p_value, printable, signed
+
+if TYPE_CHECKING:
+    from realbench.baseline import Baseline
+    from realbench.bench import Machine
+    from realbench.gate import Change, Judgement
+    from realbench.results import Results
+
+Runs = Annotated[list[Path] | None, typer.Argument(metavar="[RUN]…", help="Run folders; default: the latest below runs/.")]
+BaselinePath = Annotated[Path, typer.Option("--baseline", "-b", metavar="FILE", help="What `realbench accept` wrote.")]
+Scenes = Annotated[str, typer.Option(metavar="PATH|demo", help="The suite, where --method runs first.")]
+Out = Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder, where --method runs first; default: a new one below runs/.")]
+Fits = Annotated[int | None, typer.Option(min=1, help="Where --method runs first: repeats of the fit; default: the baseline's.")]
+Seeds = Annotated[str | None, typer.Option(metavar="N|A-B", help="Where --method runs first: seeds; default: the baseline's.")]
+BASELINE = Path("baseline.json")
+CANDIDATE = "candidate.json"
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""Names the file that GitHub shows on a job's page."""
+
+
+@guarded
+def accept(
+    run: Runs = None,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The baseline to write.")] = BASELINE,
+    replace_: Annotated[bool, typer.Option("--replace", help="Keep nothing of an older baseline: no row, no calibration.")] = False,
+) -> Exit:
+    """Accept a run's scores as the baseline that later runs are checked against."""
+    from realbench import baseline as baselines
+    from realbench.results import latest_run, load_run
+
+    results = load_run(*(run or [latest_run()]))
+    made = baselines.accept(results)
+    if out.exists() and not replace_:
+        old = baselines.read(out)
+        made = made.model_copy(update={"noise": baselines.kept_noise(old, made)})
+        if made.noise:
+            typer.echo(printable(f"kept: the noise that `realbench calibrate` measured of {', '.join(made.noise)}"))
+        made, kept = baselines.merged(old, made)
+        gone = [label for label in old.rows if label not in made.rows]
+        for what, labels in (("kept", kept), ("dropped, since the scenes are others", gone)):
+            if labels:
+                typer.echo(printable(f"{what}: {', '.join(labels)}, which this run lacks"))
+    baselines.write(made, out)
+    cells = sum(
+        len(seeds) for row in made.scores.values() for scenes in row.values() for fits in scenes.values() for seeds in fits.values()
+    )
+    typer.echo(printable(f"accepted: {len(made.rows)} rows, {len(made.metrics)} metrics, {len(made.scenes)} scenes, {cells} scores"))
+    typer.echo(f"wrote {out}   next: realbench check --baseline {out}")
+    return Exit.DONE
+
+
+@guarded
+def check(
+    run: Runs = None,
+    baseline: BaselinePath = BASELINE,
+    method: Methods = None,
+    set_: Settings = None,
+    scenes: Scenes = "demo",
+    fits: Fits = None,
+    seeds: Seeds = None,
+    out: Out = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Tolerances; default: realbench.toml, where there is one.")] = None,
+    strict: Annotated[bool, typer.Option(help="Another class of device (cpu, cuda, mps) is not comparable.")] = False,
+    baseline_run: Annotated[list[Path] | None, typer.Option(metavar="RUN", help="The run that was accepted, to show its fills.")] = None,
+    to: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Where the outputs go; default: <first run>/check.")] = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    timeout: Timeout = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> Exit:
+    """Compare a run with a baseline: 0 where fill quality holds, 1 where it dropped. With --method, run first."""
+    from realbench import bench, gate
+    from realbench.report import write_reports
+    from realbench.results import load_run
+    from realbench.tolerance import rules
+
+    judged_by = rules(config)
+    held = _baseline(baseline)
+    first = _First(method or (), set_ or (), scenes, fits, seeds, out, bench.Machine("local", workers, threads, timeout, device, dtype))
+    runs, ended = first.runs(run, held)
+    results = load_run(*runs)
+    if held is None:
+        return _candidate(results, runs[0], baseline)
+    judgement = gate.judge(held, results, judged_by, labels=first.labels(), strict=strict, failed=ended is Exit.FAILED_CELLS)
+    before = load_run(*baseline_run) if baseline_run else None
+    _show(judgement)
+    folder = to or runs[0] / "check"
+    try:
+        for path in write_reports(replace(results, judgement=judgement, before=before), folder, ["regression"]):
+            if path.parent == folder:
+                typer.echo(f"wrote {path}")
+        _summarise(folder)
+    except RealbenchError as error:
+        typer.echo(printable(f"warning: {error}; the verdict stands"), err=True)
+    typer.echo(printable(judgement.headline))
+    _advise(judgement, runs, baseline)
+    lacking = ended is Exit.WEIGHTS_MISSING and judgement.exit_code is Exit.FAILED_CELLS
+    return Exit.WEIGHTS_MISSING if lacking else judgement.exit_code
+
+
+@guarded
+def calibrate(
+    run: Runs = None,
+    baseline: BaselinePath = BASELINE,
+    method: Methods = None,
+    set_: Settings = None,
+    scenes: Scenes = "demo",
+    fits: Fits = 8,
+    seeds: Seeds = None,
+    out: Out = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    timeout: Timeout = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> Exit:
+    """Measure how much unchanged code's scores vary between fits and seeds, and keep that in the baseline."""
+    from realbench import baseline as baselines
+    from realbench import bench, calibration
+    from realbench.results import load_run
+
+    held = baselines.read(baseline)
+    first = _First(method or (), set_ or (), scenes, fits, seeds, out, bench.Machine("local", workers, threads, timeout, device, dtype))
+    runs, ended = first.runs(run, held)
+    made, told = calibration.calibrate(held, load_run(*runs), first.labels())
+    for line in told:
+        typer.echo(printable(f"note: {line}"))
+    baselines.write(made, baseline)
+    typer.echo(printable(f"calibrated: {', '.join(made.noise)}"))
+    typer.echo(f"wrote {baseline}")
+    return ended if ended is Exit.FAILED_CELLS else Exit.DONE
+
+
+@dataclass(frozen=True)
+class _First:
+    """The run that comes before a check or calibration, where --method asks for one."""
+
+    methods: Sequence[str]
+    settings: Sequence[str]
+    scenes: str
+    fits: int | None
+    seeds: str | None
+    out: Path | None
+    on: Machine
+
+    def runs(self, given: Sequence[Path] | None, held: Baseline | None) -> tuple[list[Path], Exit]:
+        """The run folders to look at, and how the run ended."""
+        from realbench.results import latest_run
+
+        if given and self.methods:
+            raise UsageError("give a RUN to look at, or --method to run first, not both")
+        if not self.methods:
+            return list(given or [latest_run()]), Exit.DONE
+        from realbench import bench
+        from realbench.baseline import repeats
+        from realbench.cli.screen import Screen
+
+        fits, seeds = repeats(held, self.labels()) if held else (1, "1")
+        with Screen() as watch:
+            summary = bench.run(
+                self.methods,
+                scenes=self.scenes,
+                settings=self.settings,
+                metrics=[metric.spec for metric in held.metrics.values()] if held else None,
+                seeds=self.seeds or seeds,
+                fits=self.fits or fits,
+                feather=held.feather if held else None,
+                out=self._folder(),
+                on=self.on,
+                watch=watch,
+            )
+        return [summary.folder], close(summary)
+
+    def labels(self) -> tuple[str, ...]:
+        """The rows that were run."""
+        from realbench.plan import plan_rows
+
+        return tuple(row.label for row in plan_rows(self.methods, self.settings)) if self.methods else ()
+
+    def _folder(self) -> Path:
+        """A new one: cells of an earlier check may have been made by a harness that changed since."""
+        return self.out or Path("runs") / f"check-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+
+
+def _baseline(path: Path) -> Baseline | None:
+    """The baseline; None where there is none, which is said once there is a run to make one of."""
+    from realbench.baseline import BaselineError, read
+
+    with suppress(BaselineError):
+        return read(path)
+    return None
+
+
+def _candidate(results: Results, run: Path, missing: Path) -> Exit:
+    from realbench import baseline as baselines
+
+    typer.echo(printable(f"no baseline at {missing}"), err=True)
+    path = run / CANDIDATE
+    baselines.write(baselines.accept(results), path)
+    typer.echo(printable(f"wrote {path}: what this run measured. To accept it: realbench accept {run} -o {missing}"))
+    return Exit.NO_BASELINE
+
+
+def _show(judgement: Judgement) -> None:
+    from realbench.cli.tables import show
+
+    for text in judgement.mismatches:
+        typer.echo(printable(f"not comparable: {text}"))
+    for text in judgement.warnings:
+        typer.echo(printable(f"warning: {text}"))
+    for item in judgement.differences:
+        typer.echo(printable(f"changed: {f'{item.label}: ' if item.label else ''}{item.what}: {item.before} → {item.after}"))
+    if judgement.changes:
+        header = ["row", "metric", "scenes", "baseline", "now", "change", "noise", "p", "verdict"]
+        show(header, map(_line, _worth(judgement)), right=range(3, 8))
+
+
+def _worth(judgement: Judgement) -> Iterator[Change]:
+    """The lines of the terminal's table: all means, and the scenes that stand out."""
+    for change in judgement.changes:
+        if not change.scene or change.verdict in ("worse", "better", "lost"):
+            yield change
+
+
+def _line(change: Change) -> list[str]:
+    from rich.markup import escape
+
+    digits = max(change.metric.digits, 1)
+    noise = "–" if change.deviation is None else f"±{change.deviation:.{digits}f}"
+    values = ["–" if value is None else number(value, digits) for value in (change.before, change.after)]
+    difference = "–" if change.difference is None else signed(change.difference, digits)
+    p = "–" if change.adjusted is None else p_value(change.adjusted)
+    where = escape(change.scene) if change.scene else "all"
+    return [escape(change.label), escape(change.metric.title), where, *values, difference, noise, p, change.verdict]
+
+
+def _summarise(folder: Path) -> None:
+    """Append the Markdown to the job's page on GitHub; trouble with that is told and changes nothing."""
+    target = os.environ.get(SUMMARY)
+    if not target:
+        return
+    try:
+        with Path(target).open("a", encoding="utf-8") as file:
+            file.write((folder / "check.md").read_text(encoding="utf-8"))
+    except (OSError, UnicodeError) as error:
+        typer.echo(printable(f"warning: {SUMMARY}={target} cannot be written ({error}); the verdict stands"), err=True)
+
+
+def _advise(judgement: Judgement, runs: Sequence[Path], baseline: Path) -> None:
+    """What to type next."""
+    folders = " ".join(map(str, runs))
+    if judgement.having("better") and not judgement.having("worse", "lost"):
+        typer.echo(printable(f"to keep the gain: realbench accept {folders} -o {baseline}"))
+    elif judgement.having("worse") and not judgement.having("lost"):
+        typer.echo(printable(f"if the drop is meant: realbench accept {folders} -o {baseline}"))

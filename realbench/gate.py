@@ -1,0 +1,301 @@
+"""Whether fill quality holds: a run against an accepted baseline, scene by scene and over all scenes (docs/ci.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from realbench import noise, statistics
+from realbench.baseline import BROKEN, Baseline, BaselineMetric, Cells, cells_of
+from realbench.comparable import Difference, changed, devices, mismatches
+from realbench.errors import Exit
+from realbench.noise import NONE, UNKNOWN, Sample, Variance
+from realbench.pairs import holm, sign_flip
+from realbench.results import Results
+from realbench.statistics import LEAST_SCENES
+from realbench.tolerance import Rules
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Scores: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Cells]]]
+"""By label, signature and scene."""
+Place: TypeAlias = tuple[str, str, str]
+"""Label, signature, scene."""
+Verdict: TypeAlias = Literal["worse", "better", "within noise", "same", "unknown", "lost", "shown"]
+"""worse and better: beyond tolerance and noise. same: within tolerance. unknown: beyond it, and nothing says what chance does.
+lost: the baseline has a score, the run none. shown: beyond tolerance, or lost, of a metric that does not gate.
+"""
+MEANING: Mapping[Verdict, str] = {
+    "worse": "a drop beyond tolerance and noise",
+    "better": "a gain beyond tolerance and noise",
+    "within noise": "beyond the tolerance, but chance does as much",
+    "same": "within the tolerance",
+    "unknown": "beyond the tolerance; without repeats nothing says what chance does",
+    "lost": "the baseline has scores that the run lacks",
+    "shown": "beyond the tolerance, or lost, of a metric that does not gate",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row under one metric, on one scene or over all of them."""
+
+    label: str
+    signature: str
+    metric: BaselineMetric
+    scene: str
+    """Empty: the mean over all scenes that have a score in both."""
+    before: float | None
+    after: float | None
+    tolerance: float
+    """In the metric's unit."""
+    verdict: Verdict
+    deviation: float | None = None
+    """Standard deviation that chance gives `after - before`; None where unknown."""
+    p: float | None = None
+    """One-sided, in the direction of the change; None where unknown or not tested."""
+    adjusted: float | None = None
+    """Holm's, over all rows and metrics, and over all of their scenes; twice, since both families are looked at."""
+    repeats: tuple[str, str] = ("", "")
+    """Fits × seeds of the baseline and of the run, for one scene."""
+    reason: str = ""
+    """Why it is lost."""
+
+    @property
+    def difference(self) -> float | None:
+        """after - before; equal infinite scores differ by 0."""
+        return None if self.before is None or self.after is None else _difference(self.before, self.after)
+
+    @property
+    def gain(self) -> float | None:
+        """The difference turned so that more is better."""
+        found = self.difference
+        return found if found is None or self.metric.direction == "higher" else 0.0 - found
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The outcome of a check."""
+
+    changes: tuple[Change, ...]
+    """Row by row and metric by metric: over all scenes, then each scene."""
+    mismatches: tuple[str, ...]
+    """What makes the two incomparable; then nothing was judged."""
+    differences: tuple[Difference, ...]
+    """What is under test and changed: settings, weights, code, versions."""
+    warnings: tuple[str, ...]
+    rules: Rules
+    suite: str
+    accepted: str
+    """When, and from which commit, the baseline was made."""
+    runs: tuple[str, ...] = ()
+    """Names of the runs judged."""
+    failed: bool = False
+    """Cells of the run that was made for this check failed, be they in the baseline or not."""
+
+    def having(self, *verdicts: Verdict) -> list[Change]:
+        """The changes with one of these verdicts."""
+        return [change for change in self.changes if change.verdict in verdicts]
+
+    @cached_property
+    def exit_code(self) -> Exit:
+        """Not comparable (5) before a regression (1) before lost or failed cells (3) before nothing measured (5)."""
+        if self.mismatches:
+            return Exit.NOTHING_MEASURED
+        if self.having("worse"):
+            return Exit.REGRESSION
+        if self.having("lost") or self.failed:
+            return Exit.FAILED_CELLS
+        judged = any(change.difference is not None and self.rules.gates(change.signature, change.metric) for change in self.changes)
+        return Exit.DONE if judged else Exit.NOTHING_MEASURED
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        worse, lost = self.having("worse"), self.having("lost")
+        if self.mismatches:
+            return f"not comparable: {self.mismatches[0]}"
+        if worse:
+            return f"regression: {_count(worse)} dropped" + (f"; {_count(lost)} lost" if lost else "")
+        if lost:
+            return f"not whole: {_count(lost)} lost"
+        if self.failed:
+            return "not whole: cells of this run failed"
+        if self.exit_code is not Exit.DONE:
+            return "nothing measured: no score that gates is in both"
+        better = self.having("better")
+        return "fill quality holds" + (f"; {_count(better)} improved" if better else "")
+
+
+def judge(
+    baseline: Baseline,
+    results: Results,
+    rules: Rules | None = None,
+    *,
+    labels: Sequence[str] = (),
+    strict: bool = False,
+    failed: bool = False,
+) -> Judgement:
+    """Compare results with a baseline.
+
+    Args:
+        rules: tolerances, level and which metrics gate; None: the usual ones.
+        labels: the rows to compare; empty: all of the baseline's.
+        strict: another class of device is a mismatch, not a warning.
+        failed: the run that was made for this check had failed cells.
+    """
+    rules = rules or Rules()
+    rows = list(labels) or list(baseline.rows)
+    apart = devices(baseline, results, rows)
+    wrong = (*mismatches(baseline, results, rows), *(apart if strict else ()))
+    warnings = [
+        *(() if strict else apart),
+        *(f"realbench.toml names {name}, which the baseline has not" for name in rules.unknown(baseline.metrics)),
+    ]
+    commit = baseline.accepted.project or baseline.accepted.commit
+    accepted = " from commit ".join(filter(None, (baseline.accepted.when, commit[:12])))
+    differences = tuple(changed(baseline, results, [label for label in rows if label in results.rows and label in baseline.rows]))
+    lines = results.scores()
+    changes = () if wrong else tuple(compare(baseline, cells_of(lines), rules, labels=rows, broken=_broken(lines)))
+    warnings += _powerless(changes, rules)
+    names = tuple(name for name, _, _ in results.runs)
+    return Judgement(changes, wrong, differences, tuple(warnings), rules, baseline.suite, accepted, names, failed)
+
+
+def _powerless(changes: Sequence[Change], rules: Rules) -> Iterator[str]:
+    """What this check could not have found, whatever the scores."""
+    advice = "`realbench calibrate` measures what chance does once, or give --fits 2 to accept and check"
+    if any(change.verdict == "unknown" for change in changes):
+        yield f"some changes cannot be told from chance, since no fit was repeated: {advice}"
+    means = [change for change in changes if not change.scene and change.p is not None and rules.gates(change.signature, change.metric)]
+    for mean in means:
+        scenes = sum(bool(one.scene) and one.difference is not None for one in changes if _row(one) == _row(mean))
+        if mean.deviation is None and 2 * len(means) * 0.5**scenes > rules.level:
+            yield f"{mean.label} {mean.metric.title}: {scenes} scenes without repeats cannot show a drop at level {rules.level:g}: {advice}"
+
+
+def _row(change: Change) -> tuple[str, str]:
+    return change.label, change.signature
+
+
+def compare(
+    baseline: Baseline, scores: Scores, rules: Rules, *, labels: Sequence[str] = (), broken: Mapping[Place, str] | None = None
+) -> Iterator[Change]:
+    """The changes from a baseline to scores that are comparable with it; `broken` says why scores are lost, by label, signature, scene."""
+    return _judged(_Judge(baseline, scores, broken or {}, rules).drafts(labels or baseline.rows), rules)
+
+
+def _broken(lines: pd.DataFrame) -> dict[Place, str]:
+    """Scores that could have been there, each scene's with the first one's reason."""
+    bad = lines[lines["state"].isin(BROKEN)].drop_duplicates(["label", "signature", "scene"])
+    fields = bad[["label", "signature", "scene", "state", "reason"]].itertuples(index=False, name=None)
+    return {(label, signature, scene): f"{state}: {why}" if why else state for label, signature, scene, state, why in fields}
+
+
+class _Judge:
+    """Differences and their noise; what they mean together is decided afterwards."""
+
+    def __init__(self, baseline: Baseline, scores: Scores, broken: Mapping[Place, str], rules: Rules) -> None:
+        self.baseline = baseline
+        self.scores = scores
+        self.broken = broken
+        self.rules = rules
+
+    def drafts(self, rows: Iterable[str]) -> Iterator[Change]:
+        for label in rows:
+            for signature, scenes in self.baseline.scores.get(label, {}).items():
+                yield from self.metric(label, signature, scenes)
+
+    def metric(self, label: str, signature: str, scenes: Mapping[str, Cells]) -> Iterator[Change]:
+        """One row under one metric."""
+        samples = {scene: Sample.of(cells) for scene, cells in sorted(scenes.items())}
+        before = {scene: sample for scene, sample in samples.items() if not math.isnan(sample.mean)}
+        found = self.scores.get(label, {}).get(signature, {})
+        after = {scene: sample for scene in before if (sample := Sample.of(found.get(scene, {}))).fits}
+        calibrated = self.baseline.noise.get(label, {}).get(signature, {})
+        varies = self.baseline.rows[label].varies
+        spread = noise.differences(before, after, calibrated, varies)
+        metric = self.baseline.metrics[signature]
+
+        def change(scene: str, old: float, new: float | None, variance: Variance, p: float | None = None) -> Change:
+            one = Change(label, signature, metric, scene, old, new, self.rules.tolerance(signature, metric).at(old), "same")
+            return replace(one, p=p if p is not None else None if new is None else _p(one, variance), deviation=_deviation(variance))
+
+        both = [scene for scene, sample in after.items() if not math.isnan(sample.mean)]
+        if both:
+            old, new = (statistics.mean(side[scene].mean for scene in both) for side in (before, after))
+            together = noise.total([spread[scene] for scene in both])
+            flipped = _flipped([_difference(before[scene].mean, after[scene].mean) for scene in both]) if together.freedom <= 0 else None
+            if old is not None and new is not None:
+                yield change("", old, new, together, flipped)
+        for scene, sample in before.items():
+            lost = scene not in both or (label, signature, scene) in self.broken
+            new = after[scene].mean if scene in both else None
+            one = change(scene, sample.mean, new, spread.get(scene, UNKNOWN) if new is not None else UNKNOWN)
+            reason = self.broken.get((label, signature, scene), _absent(after.get(scene))) if lost else ""
+            shape = (_shape(sample), _shape(after[scene]) if scene in after else "")
+            yield replace(one, verdict="lost" if lost else "same", reason=reason, repeats=shape)
+
+
+def _judged(drafts: Iterable[Change], rules: Rules) -> Iterator[Change]:
+    """The verdicts, with p-values adjusted over all scenes' means, and over all scenes."""
+    found = list(drafts)
+    for by_scene in (False, True):
+        gating = (at for at, change in enumerate(found) if rules.gates(change.signature, change.metric))
+        members = [at for at in gating if bool(found[at].scene) == by_scene]
+        for at, p in zip(members, holm([found[at].p for at in members]), strict=True):
+            found[at] = replace(found[at], adjusted=None if p is None else min(1.0, 2 * p))
+    return (replace(change, verdict=_verdict(change, rules)) for change in found)
+
+
+def _verdict(change: Change, rules: Rules) -> Verdict:
+    gain = change.gain
+    if change.verdict == "lost" or gain is None:
+        return "lost" if rules.gates(change.signature, change.metric) else "shown"
+    if abs(gain) <= change.tolerance or math.isclose(abs(gain), change.tolerance, rel_tol=1e-9):
+        return "same"
+    if not rules.gates(change.signature, change.metric):
+        return "shown"
+    if change.adjusted is None:
+        return "unknown"
+    return "within noise" if change.adjusted > rules.level else "better" if gain > 0 else "worse"
+
+
+def _p(change: Change, variance: Variance) -> float | None:
+    gain = change.gain
+    return None if gain is None else noise.p_value(abs(gain), variance)
+
+
+def _flipped(differences: Sequence[float]) -> float | None:
+    """One-sided sign-flip test over scenes: all that can be said where no fit was repeated."""
+    p = sign_flip(differences) if len(differences) >= LEAST_SCENES else None
+    return None if p is None else p / 2
+
+
+def _deviation(variance: Variance) -> float | None:
+    return math.sqrt(variance.value) if variance.freedom > 0 or variance is NONE else None
+
+
+def _difference(before: float, after: float) -> float:
+    return 0.0 if before == after else after - before
+
+
+def _absent(sample: Sample | None) -> str:
+    return "not in the run" if sample is None else "values of +∞ and −∞ have no mean"
+
+
+def _shape(sample: Sample) -> str:
+    counts = {fit.size for fit in sample.fits}
+    return f"{len(sample.fits)} × {'–'.join(map(str, sorted({min(counts), max(counts)})))}" if counts else "none"
+
+
+def _count(changes: Sequence[Change]) -> str:
+    """What changed, in words: `realfill:tiny PSNR over all scenes and on 2 scenes`."""
+    first = changes[0]
+    where = f"on {first.scene}" if first.scene else "over all scenes"
+    more = len(changes) - 1
+    return f"{first.label} {first.metric.title} {where}" + (f" and {more} more" if more else "")

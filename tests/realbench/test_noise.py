@@ -1,0 +1,107 @@
+"""Noise of a scene's score, against values computed by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm, t
+
+from realbench import noise
+from realbench.baseline import Noise
+from realbench.noise import NONE, UNKNOWN, Sample, Variance
+
+
+def sample(*fits: list[float]) -> Sample:
+    return Sample.of({str(fit): {str(seed): value for seed, value in enumerate(seeds)} for fit, seeds in enumerate(fits)})
+
+
+def test_a_scene_counts_its_fits_alike() -> None:
+    found = Sample.of({"0": {"0": 1.0, "7": 3.0}, "1": {"0": 6.0, "1": None}, "2": {"0": None}})
+    assert found.mean == 4.0 and len(found.fits) == 2
+    assert found.seeds == pytest.approx(2 / (1 / 2 + 1 / 1))
+    assert math.isnan(Sample.of({}).mean) and math.isnan(sample([math.inf], [-math.inf]).mean)
+
+
+def test_one_scene_of_two_fits_each() -> None:
+    """Fits' means 10, 12 and 9, 9: a sum of squares of 2 with 2 degrees of freedom; a difference of means of two has that variance."""
+    (found,) = noise.differences({"a": sample([10.0], [11.0, 13.0])}, {"a": sample([9.0], [9.0])}, {}, "fits").values()
+    assert (found.value, found.freedom) == (1.0, 2)
+    assert noise.p_value(2.0, found) == pytest.approx(t.sf(2.0, 2))
+    assert noise.p_value(-2.0, found) == pytest.approx(1 - t.sf(2.0, 2))
+
+
+def test_scenes_lend_each_other_four_degrees_of_freedom() -> None:
+    before = {"loud": sample([0.0], [math.sqrt(8)]), "calm": sample([5.0], [5.0])}
+    after = {"loud": sample([0.0], [math.sqrt(8)]), "calm": sample([5.0], [5.0])}
+    found = noise.differences(before, after, {}, "fits")
+    # Own variances 4 and 0 with 2 degrees each, together 2 with 4: (2·4 + 4·2) / 6 and (2·0 + 4·2) / 6.
+    assert found["loud"].value == pytest.approx(16 / 6) and found["calm"].value == pytest.approx(8 / 6)
+    assert found["loud"].freedom == found["calm"].freedom == 4
+
+
+def test_seeds_alone() -> None:
+    """(1, 3) and (2, 2, 5): sums of squares 2 and 6 over 1 + 2 degrees of freedom; means of two and of three."""
+    (found,) = noise.differences({"a": sample([1.0, 3.0])}, {"a": sample([2.0, 2.0, 5.0])}, {}, "seeds").values()
+    assert found.value == pytest.approx(8 / 3 * (1 / 2 + 1 / 3)) and found.freedom == 3
+
+
+def test_a_method_that_never_varies_has_no_noise() -> None:
+    found = noise.differences({"a": sample([1.0])}, {"a": sample([0.99])}, {}, "nothing")
+    assert found == {"a": NONE}
+    assert noise.p_value(0.01, NONE) == 0.0 and noise.p_value(0.0, NONE) == 1.0 and noise.p_value(-0.01, NONE) == 1.0
+
+
+def test_without_repeats_nothing_is_known() -> None:
+    found = noise.differences({"a": sample([1.0, 2.0])}, {"a": sample([3.0, 4.0])}, {}, "fits")
+    assert found == {"a": UNKNOWN} and noise.p_value(3.0, UNKNOWN) is None
+
+
+@pytest.mark.parametrize(("seeds", "unit"), [(4, 0.3), (1, 0.6), (2, 0.4)])
+def test_a_calibration_counts_for_other_numbers_of_seeds(seeds: int, unit: float) -> None:
+    """0.3 between fits of 4 seeds, of which 0.4 / 4 is the seeds': 0.2 is the fit's own."""
+    one = {"a": sample([0.0] * seeds)}
+    calibrated = {"a": Noise(fit=0.3, fit_freedom=7, seed=0.4, seed_freedom=24, seeds=4)}
+    (found,) = noise.differences(one, one, calibrated, "fits").values()
+    assert found.value == pytest.approx(2 * unit) and found.freedom == 7
+
+
+def test_a_calibrated_fit_is_never_quieter_than_its_seeds() -> None:
+    calibrated = {"a": Noise(fit=0.05, fit_freedom=7, seed=0.4, seed_freedom=24, seeds=4)}
+    (found,) = noise.differences({"a": sample([0.0])}, {"a": sample([0.0])}, calibrated, "fits").values()
+    assert found.value == pytest.approx(2 * 0.4)
+
+
+def test_measured_is_what_differences_reads() -> None:
+    found = noise.measured([sample([1.0, 3.0], [5.0, 7.0], [3.0, 5.0])])
+    assert (found.fit, found.fit_freedom, found.seed, found.seed_freedom, found.seeds) == (4.0, 2, 2.0, 3, 2.0)
+    assert noise.measured([sample([1.0])]) == Noise(fit=0, fit_freedom=0, seed=0, seed_freedom=0, seeds=1)
+    assert noise.measured([sample([math.inf, 1.0, 3.0])]).seed == 2.0
+
+
+def test_the_mean_of_scenes() -> None:
+    found = noise.total([Variance(1, 2), Variance(3, 6)])
+    assert found.value == 1.0 and found.freedom == pytest.approx(16 / (1 / 2 + 9 / 6))
+    assert noise.total([Variance(1, 2), UNKNOWN]) == UNKNOWN and noise.total([]) == UNKNOWN
+    assert noise.total([NONE, NONE]) == NONE
+    assert noise.total([Variance(0, 3), Variance(0, 5)]) == Variance(0, 3)
+
+
+def test_tails() -> None:
+    assert noise.p_value(1.0, Variance(4.0, math.inf)) == pytest.approx(norm.sf(0.5))
+    assert noise.p_value(math.inf, Variance(4.0, 3)) == 0.0 and noise.p_value(-math.inf, Variance(4.0, 3)) == 1.0
+    assert noise.p_value(0.5, Variance(0.0, 3)) == 0.0 and noise.p_value(0.0, Variance(0.0, 3)) == 1.0
+
+
+def test_under_normal_noise_p_values_are_uniform() -> None:
+    """Two fits on each side, six scenes of one loudness: a tenth of p-values below 0.1, a twentieth below 0.05."""
+    random = np.random.default_rng(7)
+    found = []
+    for _ in range(400):
+        before, after = ({str(at): sample(*([float(value)] for value in random.normal(size=2))) for at in range(6)} for _ in range(2))
+        spread = noise.differences(before, after, {}, "fits")
+        mean = float(np.mean([after[scene].mean - before[scene].mean for scene in before]))
+        found.append(noise.p_value(mean, noise.total([*spread.values()])))
+    for level in (0.05, 0.1, 0.5):
+        assert np.mean(np.array(found) <= level) == pytest.approx(level, abs=3 * math.sqrt(level * (1 - level) / 400))
