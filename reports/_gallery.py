@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -92,10 +92,12 @@ class Gallery:
         """The scene itself. Raises SceneError when it is gone or changed."""
         return self.source.load(scene)
 
-    def scene_images(self, scene: str) -> dict[str, Shown]:
-        """References, target and truth by caption, from earlier copies where they are of the same content, else from the suite."""
+    def scene_images(self, scene: str, only: Collection[str] = ()) -> dict[str, Shown]:
+        """References, target and truth (or those named) by caption, from earlier copies where they are of the same content, else from
+        the suite.
+        """
         parts = _sources.parts(self.info(scene), lambda: self.load(scene))
-        return {caption: self._part(scene, caption, key, source) for caption, key, source in parts}
+        return {caption: self._part(scene, caption, key, source) for caption, key, source in parts if not only or caption in only}
 
     def row(self, scene: str, label: str) -> tuple[Fill | None, Shown] | None:
         """The fill shown of a row, or why there is none; None when the row was not asked for this scene."""

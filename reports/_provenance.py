@@ -54,7 +54,7 @@ def _provenance(results: Results) -> Provenance:
 def command(words: Iterable[str]) -> str:
     """A command line, of words quoted for a shell, that tells neither folders nor addresses: `realbench run --scenes …/scenes`."""
     plain = [part for word in words for part in _unquoted(word)]
-    return " ".join("".join(map(_hidden, re.split("([=,])", _ADDRESS.sub(r"\1:…", word)))) for word in plain)
+    return " ".join("".join(map(hidden, re.split("([=,])", _ADDRESS.sub(r"\1:…", word)))) for word in plain)
 
 
 def _unquoted(word: str) -> list[str]:
@@ -65,7 +65,7 @@ def _unquoted(word: str) -> list[str]:
         return [word]
 
 
-def _hidden(part: str) -> str:
+def hidden(part: str) -> str:
     """Of an absolute path its last part; anything else as it is."""
     return PureWindowsPath(part).name if _PATH.match(part) else part
 

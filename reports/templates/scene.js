@@ -1,5 +1,5 @@
 "use strict";
-// One zoom for all pictures, in shares of a picture, so that copies of any size show the same place; and the comparison slider.
+// One zoom for all pictures, in shares of a picture, so that copies of any size show the same place; and the comparison sliders.
 (() => {
   const root = document.documentElement;
   const most = 16;
@@ -46,7 +46,7 @@
     const box = view.getBoundingClientRect();
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   };
-  const stage = document.getElementById("stage");
+  const still = (view) => zoom === 1 && view.closest(".stage"); // There a press moves the divider.
   let held = null;
   const views = document.querySelectorAll(".view");
   for (const view of views) {
@@ -54,7 +54,7 @@
     view.draggable = false;
     view.addEventListener("dragstart", (event) => event.preventDefault());
     view.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || (stage && stage.contains(view) && zoom === 1)) return;
+      if (event.button !== 0 || still(view)) return;
       held = { view, x: event.clientX, y: event.clientY, moved: false };
     });
     view.addEventListener("wheel", (event) => {
@@ -66,7 +66,7 @@
       if (event.detail === 0 || event.ctrlKey || event.metaKey || event.shiftKey) return; // From the keyboard, or for a new tab.
       event.preventDefault();
       if (held && held.moved) return;
-      if (stage && stage.contains(view) && zoom === 1) return;
+      if (still(view)) return;
       if (zoom > 1) zoomTo(1); else zoomTo(3, ...at(view, event));
     });
     view.addEventListener("keydown", (event) => { if (keyed(event)) event.preventDefault(); });
@@ -93,21 +93,41 @@
   document.getElementById("zoom-out").addEventListener("click", () => zoomTo(zoom / step));
   document.getElementById("zoom-reset").addEventListener("click", () => zoomTo(1));
   root.classList.add("has-zoom");
-  if (!stage) return;
 
-  const layers = JSON.parse(document.getElementById("data-layers").textContent);
+  // Each slider is a stage with two layers and, below it, the range that says where the left one ends.
+  for (const stage of document.querySelectorAll(".stage")) {
+    const split = stage.parentElement.querySelector(".split input");
+    const cut = () => {
+      stage.style.setProperty("--split", `${split.value}%`);
+      split.setAttribute("aria-valuetext", `left picture ${split.value} %`);
+    };
+    split.addEventListener("input", cut);
+    cut();
+    const image = stage.querySelector("img");
+    stage.parentElement.style.setProperty("--aspect", image.getAttribute("width") / image.getAttribute("height"));
+    // The divider can be dragged at any zoom, and the whole stage where there is nothing to move.
+    const drag = (event) => {
+      const box = stage.getBoundingClientRect();
+      split.value = clamp(Math.round(100 * (event.clientX - box.left) / box.width), 0, 100);
+      cut();
+    };
+    stage.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || (zoom > 1 && !event.target.classList.contains("divider"))) return;
+      stage.setPointerCapture(event.pointerId);
+      drag(event);
+    });
+    stage.addEventListener("pointermove", (event) => { if (stage.hasPointerCapture(event.pointerId)) drag(event); });
+  }
+
+  // What the two layers show is chosen where there is a choice.
   const choose = { left: document.getElementById("left"), right: document.getElementById("right") };
-  const split = document.getElementById("split");
+  if (!choose.left) return;
+  const layers = JSON.parse(document.getElementById("data-layers").textContent);
   const show = (side) => {
     const [name, path] = layers[Number(choose[side].value)];
     const image = document.getElementById(`${side}-image`);
     image.src = `../${path}`;
     image.alt = name;
-    stage.parentElement.style.setProperty("--aspect", image.getAttribute("width") / image.getAttribute("height"));
-  };
-  const cut = () => {
-    stage.style.setProperty("--split", `${split.value}%`);
-    split.setAttribute("aria-valuetext", `left picture ${split.value} %`);
   };
   for (const side of ["left", "right"]) {
     choose[side].addEventListener("change", () => show(side));
@@ -118,18 +138,4 @@
     show("left");
     show("right");
   });
-  split.addEventListener("input", cut);
-  cut();
-  // The divider can be dragged at any zoom, and the whole stage where there is nothing to move.
-  const drag = (event) => {
-    const box = stage.getBoundingClientRect();
-    split.value = clamp(Math.round(100 * (event.clientX - box.left) / box.width), 0, 100);
-    cut();
-  };
-  stage.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || (zoom > 1 && !event.target.classList.contains("divider"))) return;
-    stage.setPointerCapture(event.pointerId);
-    drag(event);
-  });
-  stage.addEventListener("pointermove", (event) => { if (stage.hasPointerCapture(event.pointerId)) drag(event); });
 })();

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from realbench.reports._site import scene_page
+from realbench.reports.html import HTML
+from realbench.results import load_run
 from tests.browser.conftest import HOSTILE, Open
 from tests.making import Made
 
@@ -148,6 +150,20 @@ def test_a_hostile_name_stays_a_name(report: Path, open_page: Open) -> None:
     page = open_page(report / scene_page(HOSTILE))
     assert page.find_element("tag name", "h1").text == HOSTILE and page.title == HOSTILE
     assert page.execute_script("return document.querySelectorAll('img[onerror]').length") == 0
+
+
+def test_a_scene_with_nothing_to_compare(tmp_path: Path, open_page: Open) -> None:
+    """Its suite is gone and its only fill failed: no slider, and no complaint of the script (see `open_page`)."""
+    made = Made(tmp_path / "run")
+    made.scene("bare")
+    made.row("row")
+    made.fill("row", "bare", state="failed", reason="RuntimeError: out of luck")
+    (tmp_path / "out").mkdir()
+    HTML().write(load_run(made.write()), tmp_path / "out")
+    page = open_page(tmp_path / "out" / scene_page("bare"))
+    assert not page.find_elements("id", "compare")
+    page.find_element("id", "zoom-in").click()
+    assert page.execute_script(ZOOM) == 1.5
 
 
 def test_without_scripts_all_pictures_are_there(report: Path, open_page: Open) -> None:
