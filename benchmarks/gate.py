@@ -17,10 +17,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from realbench.records import FillRecord, Manifest
 from realbench.store import Cell, RunFolder, finished
 from realbench.suite import open_suite
 
@@ -77,11 +79,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--resamples", type=int, default=400, help="pairs of runs of unchanged code")
-    parser.add_argument("--per-fault", type=int, default=100)
+    parser.add_argument("--resamples", type=int, default=400, help="pairs of runs of unchanged code; a quarter as many without calibration")
+    parser.add_argument("--per-fault", type=int, default=40)
     parser.add_argument("--step", nargs="+", choices=STEPS, default=list(STEPS))
     given = parser.parse_args()
     asked = Asked(given.out.resolve(), given.workers, given.resamples, given.per_fault)
+    asked.out.mkdir(parents=True, exist_ok=True)
     for step in given.step:
         STEPS[step](asked)
 
@@ -141,7 +144,8 @@ def judge(asked: Asked) -> None:
             table.writerow(FIELDS)
         for condition in asked.conditions:
             for calibrated in (True, False):
-                for draw in range(asked.resamples if condition == WHOLE else asked.per_fault):
+                draws = asked.resamples if condition == WHOLE else asked.per_fault
+                for draw in range(draws if calibrated else -(-draws // 4)):
                     if (condition, str(int(calibrated)), str(draw)) not in done:
                         table.writerow([condition, int(calibrated), draw, *verdict(asked, condition, draw, calibrated=calibrated)])
                         file.flush()
@@ -174,7 +178,7 @@ def verdict(asked: Asked, condition: str, draw: int, *, calibrated: bool) -> tup
     if code != 0:
         raise SystemExit(said)
     start = fits + asked.calibrated if condition == WHOLE else 0
-    code, said = run("check", drawn(condition, "new", start, fits), "-b", baseline, "-o", str(scratch / "check"))
+    code, said = run("check", drawn(condition, "new", start, fits), "-b", baseline, "-o", str(asked.out / "check"))
     headline = next((line for line in said.splitlines() if line.startswith(("regression", "fill quality", "not ", "nothing"))), "")
     return code, headline
 
@@ -186,13 +190,12 @@ def _scenes(asked: Asked) -> list[str]:
 def resample(pool: Path, into: Path, fits: Mapping[str, Sequence[int]], seeds: int, random: np.random.Generator) -> Path:
     """A run folder of some of a pool's fits, and of each some seeds, numbered anew; images are links."""
     source, target = RunFolder(pool), RunFolder(into)
-    manifest = source.read_manifest()
+    manifest, records = _finished(pool)
     row = manifest.rows[LABEL]
     most = max(len(chosen) for chosen in fits.values())
     drawn = row.model_copy(update={"fits": [*range(most)], "seeds": [*range(seeds)], "cells": {}})
     target.root.mkdir(parents=True)
     target.write_manifest(manifest.model_copy(update={"rows": {LABEL: drawn}}))
-    records = dict(finished(source, manifest))
     for scene, chosen in fits.items():
         for new_fit, fit in enumerate(chosen):
             for new_seed, seed in enumerate(random.permutation(row.seeds)[:seeds]):
@@ -206,8 +209,16 @@ def resample(pool: Path, into: Path, fits: Mapping[str, Sequence[int]], seeds: i
     return target.root
 
 
-def _copy(source: RunFolder, target: RunFolder, records: Mapping[Cell, object], old: Cell, new: Cell) -> None:
-    record = records[old].model_copy(update={"fit": new.fit, "seed": new.seed})  # type: ignore[attr-defined]
+@cache
+def _finished(pool: Path) -> tuple[Manifest, dict[Cell, FillRecord]]:
+    """A pool's manifest and cells, read once."""
+    folder = RunFolder(pool)
+    manifest = folder.read_manifest()
+    return manifest, dict(finished(folder, manifest))
+
+
+def _copy(source: RunFolder, target: RunFolder, records: Mapping[Cell, FillRecord], old: Cell, new: Cell) -> None:
+    record = records[old].model_copy(update={"fit": new.fit, "seed": new.seed})
     folder, into = source.cell(old), target.cell(new)
     (into / "scores").mkdir(parents=True)
     for path in [*(folder / name for name in record.files), *(folder / "scores").iterdir()]:
@@ -234,8 +245,8 @@ def reruns(asked: Asked) -> None:
         for condition in asked.conditions:
             if condition not in done:
                 out = asked.out / "reruns" / condition
-                # Seeds of their own: what is run again must not be what was accepted.
-                again = ["--seeds", f"100-{99 + seeds}", "--out", str(out)]
+                # One fit, since the noise of fits is calibrated; seeds of their own, since what is run again must not be what was accepted.
+                again = ["--fits", "1", "--seeds", f"100-{99 + seeds}", "--out", str(out)]
                 csv.writer(file).writerow((condition, command(asked, condition, ["check", "-b", str(baseline), *asked.words(), *again])))
                 file.flush()
 
