@@ -246,7 +246,8 @@ def reruns(asked: Asked) -> None:
             if condition not in done:
                 out = asked.out / "reruns" / condition
                 # One fit, since the noise of fits is calibrated; seeds of their own, since what is run again must not be what was accepted.
-                again = ["--fits", "1", "--seeds", f"100-{99 + seeds}", "--out", str(out)]
+                only = [word for scene in asked.scenes for word in ("--scene", scene)]
+                again = [*only, "--fits", "1", "--seeds", f"100-{99 + seeds}", "--out", str(out)]
                 csv.writer(file).writerow((condition, command(asked, condition, ["check", "-b", str(baseline), *asked.words(), *again])))
                 file.flush()
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from realbench import __version__, checkout, registry
+from realbench import __version__, checkout, fingerprint, registry
 from realbench.errors import Exit, NothingMeasured, RealbenchError, UsageError
 from realbench.metric import Direction
 from realbench.records import SCHEMA, Environment, Number, Record, RowHash, RowInfo, now
-from realbench.store import write_atomic
+from realbench.store import asked, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +130,8 @@ class Baseline(Record):
     noise: dict[str, dict[str, dict[str, Noise]]] = Field(default_factory=dict)
     """By label, signature and scene; empty until `realbench calibrate` measured it."""
     accepted: Accepted
+    content: str = ""
+    """Hash of the rest: a file that was edited, or merged by hand, is none that was accepted."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -149,8 +151,10 @@ class Baseline(Record):
 def accept(results: Results) -> Baseline:
     """A baseline of everything that these runs measured, oracles left out.
 
-    Raises RealbenchError where a cell or score is failed, missing or stale, and NothingMeasured where there is no score.
+    Raises RealbenchError where a cell or score is failed, missing or stale, NothingMeasured where there is no score, and UsageError
+    where two runs hold one cell.
     """
+    once(results)
     _whole(results)
     labels = [label for label, row in results.rows.items() if not row.oracle]
     lines = results.scores()
@@ -180,10 +184,36 @@ def cells_of(lines: pd.DataFrame) -> dict[str, dict[str, dict[str, Cells]]]:
     return found
 
 
+def once(results: Results) -> None:
+    """Raises UsageError where two runs hold one cell: results show the first one's, so that a good run would hide a bad one."""
+    seen: dict[tuple[str, str, int, int], str] = {}
+    for name, _, manifest in results.runs:
+        for cell in asked(manifest):
+            other = seen.setdefault((cell.label, cell.scene, cell.fit, cell.seed), name)
+            if other != name:
+                where = f"{cell.label}, scene {cell.scene}, fit {cell.fit}, seed {cell.seed}"
+                raise UsageError(f"the runs {other} and {name} both hold {where}: give one of them")
+
+
+def dropped(old: Baseline, new: Baseline) -> list[str]:
+    """What an older baseline has and a newer one would not, in words; see `merged` for the rows that can be kept."""
+    lacking = [f"scene {name}" for name in old.scenes if name not in new.scenes]
+    shared = {signature for label in old.rows if label in new.rows for signature in old.scores.get(label, ())}
+    lacking += [f"metric {signature}" for signature in sorted(shared - {*new.metrics})]
+    gone = [label for label in old.rows if label not in new.rows]
+    if gone and old.scenes != new.scenes:
+        lacking += [f"row {label} (the scenes are others)" for label in gone]
+    elif gone and old.feather != new.feather:
+        lacking += [f"row {label} (its fills have another feather)" for label in gone]
+    elif gone and any(old.metrics[name].source != metric.source for name, metric in new.metrics.items() if name in old.metrics):
+        lacking += [f"row {label} (it was scored by other code of the metrics)" for label in gone]
+    return lacking
+
+
 def merged(old: Baseline, new: Baseline) -> tuple[Baseline, list[str]]:
-    """The new baseline with the rows of the old one that it lacks, and their labels; none where the scenes or the feather are others."""
+    """The new baseline with the rows of the old one that it lacks, and their labels; none where `dropped` names any."""
     kept = [label for label in old.rows if label not in new.rows]
-    if not kept or old.scenes != new.scenes or old.feather != new.feather:
+    if not kept or dropped(old, new):
         return new, []
     parts = {
         name: {**{label: part for label, part in getattr(old, name).items() if label in kept}, **getattr(new, name)} for name in _BY_ROW
@@ -192,7 +222,7 @@ def merged(old: Baseline, new: Baseline) -> tuple[Baseline, list[str]]:
 
 
 def kept_noise(old: Baseline, new: Baseline) -> dict[str, dict[str, dict[str, Noise]]]:
-    """The noise of an older baseline that a newer one may keep: of rows, metrics and scenes that are the same."""
+    """The noise of an older baseline that a newer one may keep: of rows (by fingerprint), metrics and scenes that are the same."""
     same = {scene for scene, digests in new.scenes.items() if old.scenes.get(scene) == digests}
     found = {
         label: {
@@ -201,9 +231,13 @@ def kept_noise(old: Baseline, new: Baseline) -> dict[str, dict[str, dict[str, No
             if signature in new.scores[label]
         }
         for label, metrics in old.noise.items()
-        if label in new.rows
+        if label in new.rows and _same(old.rows[label], new.rows[label])
     }
     return {label: metrics for label, metrics in found.items() if any(metrics.values())}
+
+
+def _same(old: BaselineRow, new: BaselineRow) -> bool:
+    return old.fingerprint == new.fingerprint and old.varies == new.varies
 
 
 def repeats(baseline: Baseline, labels: Iterable[str]) -> tuple[int, str]:
@@ -213,7 +247,9 @@ def repeats(baseline: Baseline, labels: Iterable[str]) -> tuple[int, str]:
     """
     rows = [baseline.rows[label] for label in labels if label in baseline.rows] or [*baseline.rows.values()]
     seeds = sorted({seed for row in rows for seed in row.seeds})
-    if seeds != [*range(seeds[0], seeds[-1] + 1)]:
+    if not seeds:
+        raise UsageError("the baseline has no row: accept a run")
+    if len(seeds) != seeds[-1] - seeds[0] + 1:
         raise UsageError(f"the baseline has the seeds {', '.join(map(str, seeds))}, which are no range: give --seeds")
     return max(len(row.fits) for row in rows), f"{seeds[0]}-{seeds[-1]}"
 
@@ -235,12 +271,19 @@ def read(path: Path) -> Baseline:
         raise UsageError(f"{say}; restore it from version control, or accept a run anew") from error
     if found.schema_version != SCHEMA:
         raise UsageError(f"{path}: of schema {found.schema_version}, expected {SCHEMA}; accept a run anew")
+    if found.content != _content(found):
+        raise UsageError(f"{path}: not as it was written, edited or merged by hand; restore one version, or accept a run anew")
     return found
 
 
 def write(baseline: Baseline, path: Path) -> None:
     """Write a baseline: one line a fit, keys in order, so that a diff in version control shows the scores that changed."""
-    write_atomic({path: f"{_text(baseline.model_dump(mode='json'))}\n".encode()})
+    whole = baseline.model_copy(update={"content": _content(baseline)})
+    write_atomic({path: f"{_text(whole.model_dump(mode='json'))}\n".encode()})
+
+
+def _content(baseline: Baseline) -> str:
+    return fingerprint.of_data(baseline.model_dump(mode="json", exclude={"content"}))
 
 
 def _whole(results: Results) -> None:

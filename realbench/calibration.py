@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from realbench import noise
-from realbench.baseline import Baseline, Noise, cells_of
+from realbench.baseline import Baseline, Cells, Noise, Varies, cells_of, once
 from realbench.comparable import mismatches
 from realbench.errors import NothingMeasured, UsageError
 from realbench.noise import Sample
@@ -25,6 +25,12 @@ def calibrate(baseline: Baseline, results: Results, labels: Sequence[str] = ()) 
     wrong = mismatches(baseline, results, rows)
     if wrong:
         raise NothingMeasured(f"not comparable: {wrong[0]}")
+    once(results)
+    for label in rows:
+        if results.rows[label].fingerprint != baseline.rows[label].fingerprint:
+            raise UsageError(
+                f"{label}: its code, settings or weights are not those of the baseline; accept a run of it first, then calibrate"
+            )
     scores = cells_of(results.scores())
     found = {label: dict(_metrics(baseline, scores.get(label, {}), label)) for label in rows}
     repeated = {label: noises for label, noises in found.items() if any(_freedom(baseline, label, one) for one in _each(noises))}
@@ -35,17 +41,29 @@ def calibrate(baseline: Baseline, results: Results, labels: Sequence[str] = ()) 
         least = min(_freedom(baseline, label, one) for one in _each(noises))
         if least < FEW:
             told.append(f"{label}: a scene has {least + 1} repeats; with fewer than {FEW + 1} its noise is known badly")
-        if results.rows[label].fingerprint != baseline.rows[label].fingerprint:
-            told.append(f"{label}: code, settings or weights are not those of the baseline; their noise is taken for its")
     return baseline.model_copy(update={"noise": {**baseline.noise, **repeated}}), told
 
 
 def _metrics(
     baseline: Baseline, scores: dict[str, dict[str, dict[str, dict[str, float | None]]]], label: str
 ) -> Iterator[tuple[str, dict[str, Noise]]]:
-    for signature in baseline.scores.get(label, {}):
-        scenes = {scene: Sample.of(cells) for scene, cells in scores.get(signature, {}).items()}
+    for signature, accepted in baseline.scores.get(label, {}).items():
+        found = {
+            scene: _new(cells, accepted.get(scene, {}), baseline.rows[label].varies) for scene, cells in scores.get(signature, {}).items()
+        }
+        scenes = {scene: Sample.of(cells) for scene, cells in found.items()}
         yield signature, {scene: noise.measured([sample]) for scene, sample in scenes.items() if sample.fits}
+
+
+def _new(cells: Cells, accepted: Cells, varies: Varies) -> Cells:
+    """The repeats that are not the accepted ones over again: those would count twice, in the baseline and in its noise."""
+    old = {
+        fit: {seed for seed, value in seeds.items() if value is not None and accepted.get(fit, {}).get(seed) == value}
+        for fit, seeds in cells.items()
+    }
+    if varies == "fits":
+        return {fit: seeds for fit, seeds in cells.items() if not old[fit]}
+    return {fit: {seed: value for seed, value in seeds.items() if seed not in old[fit]} for fit, seeds in cells.items()}
 
 
 def _each(noises: dict[str, dict[str, Noise]]) -> list[Noise]:

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from realbench import noise, statistics
-from realbench.baseline import BROKEN, Baseline, BaselineMetric, Cells, cells_of
+from realbench.baseline import BROKEN, Baseline, BaselineMetric, Cells, cells_of, once
 from realbench.comparable import Difference, changed, devices, mismatches
-from realbench.errors import Exit
+from realbench.errors import Exit, UsageError
 from realbench.noise import NONE, UNKNOWN, Sample, Variance
 from realbench.pairs import holm, sign_flip
 from realbench.results import Results
@@ -64,11 +64,15 @@ class Change:
     """Fits × seeds of the baseline and of the run, for one scene."""
     reason: str = ""
     """Why it is lost."""
+    moved: float | None = None
+    """Over all scenes: the mean of the scenes' differences, which that of the means is not where scores are infinite."""
 
     @property
     def difference(self) -> float | None:
         """after - before; equal infinite scores differ by 0."""
-        return None if self.before is None or self.after is None else _difference(self.before, self.after)
+        if self.moved is not None or self.before is None or self.after is None:
+            return self.moved
+        return _difference(self.before, self.after)
 
     @property
     def gain(self) -> float | None:
@@ -96,6 +100,8 @@ class Judgement:
     """Names of the runs judged."""
     failed: bool = False
     """Cells of the run that was made for this check failed, be they in the baseline or not."""
+    blind: bool = False
+    """Nothing that gates could have been shown to drop, for want of repeats and scenes."""
 
     def having(self, *verdicts: Verdict) -> list[Change]:
         """The changes with one of these verdicts."""
@@ -110,6 +116,8 @@ class Judgement:
             return Exit.REGRESSION
         if self.having("lost") or self.failed:
             return Exit.FAILED_CELLS
+        if self.blind and self.having("unknown", "within noise"):
+            return Exit.NOTHING_MEASURED
         judged = any(change.difference is not None and self.rules.gates(change.signature, change.metric) for change in self.changes)
         return Exit.DONE if judged else Exit.NOTHING_MEASURED
 
@@ -125,6 +133,8 @@ class Judgement:
             return f"not whole: {_count(lost)} lost"
         if self.failed:
             return "not whole: cells of this run failed"
+        if self.blind and self.exit_code is not Exit.DONE:
+            return "not judged: scores changed, and without repeats nothing says what chance does"
         if self.exit_code is not Exit.DONE:
             return "nothing measured: no score that gates is in both"
         better = self.having("better")
@@ -149,13 +159,13 @@ def judge(
         failed: the run that was made for this check had failed cells.
     """
     rules = rules or Rules()
+    once(results)
+    if unknown := rules.unknown(baseline.metrics):
+        raise UsageError(f"realbench.toml names {unknown[0]}, which no metric of the baseline is: {', '.join(sorted(_names(baseline)))}")
     rows = list(labels) or list(baseline.rows)
     apart = devices(baseline, results, rows)
     wrong = (*mismatches(baseline, results, rows), *(apart if strict else ()))
-    warnings = [
-        *(() if strict else apart),
-        *(f"realbench.toml names {name}, which the baseline has not" for name in rules.unknown(baseline.metrics)),
-    ]
+    warnings = [] if strict else [*apart]
     commit = baseline.accepted.project or baseline.accepted.commit
     accepted = " from commit ".join(filter(None, (baseline.accepted.when, commit[:12])))
     differences = tuple(changed(baseline, results, [label for label in rows if label in results.rows and label in baseline.rows]))
@@ -163,18 +173,40 @@ def judge(
     changes = () if wrong else tuple(compare(baseline, cells_of(lines), rules, labels=rows, broken=_broken(lines)))
     warnings += _powerless(changes, rules)
     names = tuple(name for name, _, _ in results.runs)
-    return Judgement(changes, wrong, differences, tuple(warnings), rules, baseline.suite, accepted, names, failed)
+    blind = bool(changes) and not any(_could_drop(change, changes, rules) for change in changes)
+    return Judgement(changes, wrong, differences, tuple(warnings), rules, baseline.suite, accepted, names, failed, blind)
+
+
+def _names(baseline: Baseline) -> set[str]:
+    return {metric.metric for metric in baseline.metrics.values()}
+
+
+def _could_drop(change: Change, changes: Sequence[Change], rules: Rules) -> bool:
+    """Whether some score of the run would have made this change a drop."""
+    if change.p is None or not rules.gates(change.signature, change.metric):
+        return False
+    return change.deviation is not None or _least(change, changes, rules) <= rules.level
+
+
+def _least(mean: Change, changes: Sequence[Change], rules: Rules) -> float:
+    """The smallest adjusted p-value that the signs of scenes' differences can have for a mean."""
+    means = [one for one in changes if not one.scene and one.p is not None and rules.gates(one.signature, one.metric)]
+    scenes = sum(bool(one.scene) and one.difference is not None for one in changes if _row(one) == _row(mean))
+    return float(2 * len(means) * 0.5**scenes)
 
 
 def _powerless(changes: Sequence[Change], rules: Rules) -> Iterator[str]:
     """What this check could not have found, whatever the scores."""
-    advice = "`realbench calibrate` measures what chance does once, or give --fits 2 to accept and check"
+    advice = (
+        "`realbench calibrate` measures once what chance does, or accept and check runs with --fits 2 (--seeds 4 where nothing is fitted)"
+    )
     if any(change.verdict == "unknown" for change in changes):
-        yield f"some changes cannot be told from chance, since no fit was repeated: {advice}"
-    means = [change for change in changes if not change.scene and change.p is not None and rules.gates(change.signature, change.metric)]
-    for mean in means:
-        scenes = sum(bool(one.scene) and one.difference is not None for one in changes if _row(one) == _row(mean))
-        if mean.deviation is None and 2 * len(means) * 0.5**scenes > rules.level:
+        yield f"some changes cannot be told from chance, since no fit (or seed) was repeated: {advice}"
+    for mean in changes:
+        if mean.scene or mean.p is None or mean.deviation is not None or not rules.gates(mean.signature, mean.metric):
+            continue
+        if _least(mean, changes, rules) > rules.level:
+            scenes = sum(bool(one.scene) and one.difference is not None for one in changes if _row(one) == _row(mean))
             yield f"{mean.label} {mean.metric.title}: {scenes} scenes without repeats cannot show a drop at level {rules.level:g}: {advice}"
 
 
@@ -221,22 +253,28 @@ class _Judge:
         spread = noise.differences(before, after, calibrated, varies)
         metric = self.baseline.metrics[signature]
 
-        def change(scene: str, old: float, new: float | None, variance: Variance, p: float | None = None) -> Change:
-            one = Change(label, signature, metric, scene, old, new, self.rules.tolerance(signature, metric).at(old), "same")
+        def change(
+            scene: str, old: float, new: float | None, variance: Variance, p: float | None = None, moved: float | None = None
+        ) -> Change:
+            tolerance = self.rules.tolerance(signature, metric).at(old)
+            one = Change(label, signature, metric, scene, old, new, tolerance, "same", moved=moved)
             return replace(one, p=p if p is not None else None if new is None else _p(one, variance), deviation=_deviation(variance))
 
         both = [scene for scene, sample in after.items() if not math.isnan(sample.mean)]
         if both:
             old, new = (statistics.mean(side[scene].mean for scene in both) for side in (before, after))
+            apart = [_difference(before[scene].mean, after[scene].mean) for scene in both]
             together = noise.total([spread[scene] for scene in both])
-            flipped = _flipped([_difference(before[scene].mean, after[scene].mean) for scene in both]) if together.freedom <= 0 else None
-            if old is not None and new is not None:
-                yield change("", old, new, together, flipped)
+            flipped = _flipped(apart) if together.freedom <= 0 else None
+            # Without a mean, some scenes are infinitely better and others infinitely worse: they speak for themselves.
+            if old is not None and new is not None and (moved := statistics.mean(apart)) is not None:
+                yield change("", old, new, together, flipped, moved)
         for scene, sample in before.items():
-            lost = scene not in both or (label, signature, scene) in self.broken
+            declined = _declined(scenes[scene], found.get(scene, {}))
+            lost = scene not in both or (label, signature, scene) in self.broken or bool(declined)
             new = after[scene].mean if scene in both else None
             one = change(scene, sample.mean, new, spread.get(scene, UNKNOWN) if new is not None else UNKNOWN)
-            reason = self.broken.get((label, signature, scene), _absent(after.get(scene))) if lost else ""
+            reason = self.broken.get((label, signature, scene), declined or _absent(after.get(scene))) if lost else ""
             shape = (_shape(sample), _shape(after[scene]) if scene in after else "")
             yield replace(one, verdict="lost" if lost else "same", reason=reason, repeats=shape)
 
@@ -282,6 +320,13 @@ def _deviation(variance: Variance) -> float | None:
 
 def _difference(before: float, after: float) -> float:
     return 0.0 if before == after else after - before
+
+
+def _declined(before: Cells, after: Cells) -> str:
+    """Why a scene's scores are not whole: a larger share of fills than at the baseline has none. Empty where they are."""
+    sides = [[value for seeds in cells.values() for value in seeds.values()] for cells in (before, after)]
+    (old, of), (new, now) = ((side.count(None), len(side)) for side in sides)
+    return f"{new} of {now} fills have no score, at the baseline {old} of {of}" if now and new * of > old * now else ""
 
 
 def _absent(sample: Sample | None) -> str:

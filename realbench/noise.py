@@ -16,8 +16,10 @@ import numpy as np
 from realbench.baseline import Cells, Noise, Varies
 from realbench.statistics import Floats
 
-PRIOR = 4
-"""Degrees of freedom that the variance of all scenes together counts for in a scene's own (a moderated t, as in limma)."""
+PRIOR = 4.0
+"""Most degrees of freedom that the variance of all scenes together counts for in a scene's own (a moderated t, as in limma)."""
+_FLOOR = 1e-5
+"""Of the median, for variances of 0, whose logarithm nobody has."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Variance:
 
     value: float
     freedom: float
+    shared: float = math.inf
+    """Degrees of freedom that all scenes together have: no mean of scenes has more."""
 
     @classmethod
     def pooled(cls, parts: Iterable[Variance]) -> Variance:
@@ -84,8 +88,9 @@ def differences(
         return dict.fromkeys(after, NONE)
     own = {scene: _unit((before[scene], sample), calibrated.get(scene), varies) for scene, sample in after.items()}
     together = Variance.pooled(own.values())
+    prior = Variance(together.value, min(prior_freedom([*own.values()]), together.freedom))
     return {
-        scene: _difference(_moderated(unit, together), before[scene], after[scene], varies) if together.freedom else UNKNOWN
+        scene: _difference(_moderated(unit, prior, together), before[scene], after[scene], varies) if together.freedom else UNKNOWN
         for scene, unit in own.items()
     }
 
@@ -96,7 +101,9 @@ def total(parts: Sequence[Variance]) -> Variance:
         return UNKNOWN
     value = sum(part.value for part in parts)
     inverse = sum(part.value**2 / part.freedom for part in parts)
-    return Variance(value / len(parts) ** 2, value**2 / inverse if inverse > 0 else min(part.freedom for part in parts))
+    freedom = value**2 / inverse if inverse > 0 else min(part.freedom for part in parts)
+    # Moderated variances share what all scenes know, so they are not as independent as the formula takes them to be.
+    return Variance(value / len(parts) ** 2, min(freedom, *(part.shared for part in parts)))
 
 
 def p_value(drop: float, noise: Variance) -> float | None:
@@ -126,15 +133,34 @@ def _with_seeds(noise: Noise, seeds: float) -> float:
     return max(0.0, noise.fit - noise.seed / noise.seeds) + noise.seed / seeds
 
 
-def _moderated(own: Variance, together: Variance) -> Variance:
-    prior = Variance(together.value, min(PRIOR, together.freedom))
+def prior_freedom(own: Sequence[Variance]) -> float:
+    """How far scenes' variances are one and the same: the degrees of freedom of the distribution they come from, at most PRIOR.
+
+    Smyth 2004 (limma), equation 11: the spread of the variances' logarithms beyond what their own freedom explains.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import digamma, polygamma
+
+    known = [part for part in own if part.freedom > 0]
+    values = np.array([part.value for part in known])
+    if len(known) < 2 or not np.median(values) > 0:
+        return PRIOR
+    freedom = np.array([part.freedom for part in known]) / 2
+    logarithms = np.log(np.maximum(values, _FLOOR * np.median(values))) - digamma(freedom) + np.log(freedom)
+    beyond = float(logarithms.var(ddof=1) - polygamma(1, freedom).mean())
+    if beyond <= polygamma(1, PRIOR / 2):
+        return PRIOR
+    return 2 * float(brentq(lambda half: polygamma(1, half) - beyond, 1e-6, PRIOR / 2))
+
+
+def _moderated(own: Variance, prior: Variance, together: Variance) -> Variance:
     found = Variance.pooled([own, prior])
-    return Variance(found.value, min(found.freedom, together.freedom))
+    return Variance(found.value, min(found.freedom, together.freedom), together.freedom)
 
 
 def _difference(unit: Variance, before: Sample, after: Sample, varies: Varies) -> Variance:
     repeats = [sum(fit.size for fit in sample.fits) if varies == "seeds" else len(sample.fits) for sample in (before, after)]
-    return Variance(unit.value * sum(1 / count for count in repeats), unit.freedom) if all(repeats) else UNKNOWN
+    return Variance(unit.value * sum(1 / count for count in repeats), unit.freedom, unit.shared) if all(repeats) else UNKNOWN
 
 
 def _between_fits(samples: Sequence[Sample]) -> Variance:

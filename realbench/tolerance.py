@@ -16,6 +16,7 @@ from realbench.errors import UsageError
 
 FILE = "realbench.toml"
 _MOST_BYTES = 2**20
+_LARGEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class Tolerance:
     @classmethod
     def parse(cls, value: Any) -> Tolerance:
         """`0.1` is in the metric's unit, `"2%"` a share. Raises ValueError."""
-        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(%?)\s*", value) if isinstance(value, str) else None
+        match = re.fullmatch(r"\s*([0-9]{0,9}\.?[0-9]{1,9})\s*(%?)\s*", value) if isinstance(value, str) else None
         if match:
             return cls(float(match[1]) / (100 if match[2] else 1), bool(match[2]))
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
             raise ValueError(f"expected a number of at least 0 in the metric's unit, or a share such as '2%', found {value!r}")
         return cls(float(value))
 
@@ -62,7 +63,7 @@ class _Check(BaseModel):
 
 
 class _File(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     check: _Check = Field(default_factory=_Check)
 

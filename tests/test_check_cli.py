@@ -184,10 +184,13 @@ def test_a_calibration_lets_one_fit_a_scene_speak(tmp_path: Path) -> None:
     new = run(tmp_path / "new", fits=1, lower=3, on="d")
     before = realbench("check", new, "-b", path)
     assert before.exit_code == 0 and "warning: some changes cannot be told from chance" in before.output
+    assert realbench("calibrate", tmp_path / "old", "-b", path).exit_code == 2
     found = realbench("calibrate", run(tmp_path / "repeats", fits=6), "-b", path)
     assert found.exit_code == 0 and "calibrated: fill" in found.output, found.output
-    (noise,) = (scenes["d"] for scenes in baselines.read(path).noise["fill"].values())
-    assert noise.fit_freedom == 5 and noise.seed_freedom == 6 and noise.seeds == 2
+    (noise,) = baselines.read(path).noise["fill"].values()
+    assert noise["d"].fit_freedom == 5 and noise["d"].seed_freedom == 6 and noise["d"].seeds == 2
+    # On the first scene, one of the six fits has the accepted one's scores: it is that one over again.
+    assert noise["a"].fit_freedom == 4 and noise["a"].seed_freedom == 5
     after = realbench("check", new, "-b", path)
     assert after.exit_code == 1 and "regression: fill PSNR over all scenes and 1 more dropped" in after.output
     kept = realbench("accept", new, "-o", path)
@@ -207,8 +210,29 @@ def test_rows_that_a_run_lacks_stay_as_they_were_accepted(tmp_path: Path) -> Non
     other.manifest.scenes["c"].digests["title"] = "another"
     other.write()
     found = realbench("accept", tmp_path / "other", "-o", path)
-    assert found.exit_code == 0 and "dropped, since the scenes are others: one" in found.output and [*baselines.read(path).rows] == ["two"]
-    assert realbench("accept", tmp_path / "one", "-o", path, "--replace").exit_code == 0 and [*baselines.read(path).rows] == ["one"]
+    assert found.exit_code == 2 and "has what this run lacks: row one (the scenes are others)" in found.output
+    assert realbench("accept", tmp_path / "other", "-o", path, "--replace").exit_code == 0 and [*baselines.read(path).rows] == ["two"]
+
+
+def test_a_baseline_is_narrowed_on_request_alone(tmp_path: Path, baseline: Path) -> None:
+    made = Made(tmp_path / "new")
+    for scene in "abcde":
+        made.scene(scene)
+    made.column(DRIFT)
+    made.manifest.columns = {key: info for key, info in made.manifest.columns.items() if info.signature == DRIFT}
+    made.row("fill", method="realfill", fits=[0, 1])
+    for scene in "abcde":
+        for fit in (0, 1):
+            made.score("fill", scene, 1.0, signature=DRIFT, fit=fit)
+    made.write()
+    found = realbench("accept", tmp_path / "new", "-o", baseline)
+    assert found.exit_code == 2 and f"lacks: scene f, metric {PSNR}; accept a run of all, or give --replace" in found.output, found.output
+
+
+def test_accept_says_what_a_check_of_it_could_not_tell(tmp_path: Path) -> None:
+    found = realbench("accept", run(tmp_path / "new", fits=1), "-o", tmp_path / "b.json")
+    assert found.exit_code == 0 and "note: fill has one fit a scene" in found.output and f"accepting {tmp_path / 'new'}" in found.output
+    assert "note: " not in realbench("accept", run(tmp_path / "more"), "-o", tmp_path / "c.json").output
 
 
 def test_what_cannot_calibrate(tmp_path: Path) -> None:
@@ -221,8 +245,14 @@ def test_what_cannot_calibrate(tmp_path: Path) -> None:
     change_scene(other)
     other.write()
     assert realbench("calibrate", tmp_path / "new", "-b", path).exit_code == 5
-    few = realbench("calibrate", run(tmp_path / "few", fits=3), "-b", path)
+    few = realbench("calibrate", run(tmp_path / "few", fits=4), "-b", path)
     assert few.exit_code == 0 and "note: fill: a scene has 3 repeats" in few.output
+    changed = Made(run(tmp_path / "changed", fits=6))
+    changed.manifest = changed.folder.read_manifest()
+    changed.manifest.rows["fill"].fingerprint = "f" * 12
+    changed.write()
+    refused = realbench("calibrate", tmp_path / "changed", "-b", path)
+    assert refused.exit_code != 0
 
 
 def test_a_run_and_a_method_are_one_too_many(tmp_path: Path, baseline: Path) -> None:
@@ -247,7 +277,15 @@ def test_from_run_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert again.exit_code == 0 and "fill quality holds" in again.output, again.output
     spoilt = realbench("check", "-m", "mean-color=fill", "--out", "spoilt", "--baseline-run", "old")
     assert spoilt.exit_code == 1 and "changed: fill: method: telea → mean-color" in spoilt.output, spoilt.output
-    assert realbench("check", "-m", "navier-stokes").exit_code == 5
+    unknown = realbench("check", "-m", "navier-stokes")
+    assert unknown.exit_code == 5 and "nothing was run" in unknown.output
+    again = realbench("check", "-m", "telea=fill", "--out", "spoilt")
+    assert again.exit_code in (0, 2)
+    twice = realbench("check", "-m", "telea=fill", "--out", "spoilt")
+    assert twice.exit_code == 2 and "every fill was there already" in twice.output
+    both = realbench("check", "old", "spoilt")
+    assert both.exit_code == 2 and "both hold fill" in both.output
+    assert realbench("check", "old", "--row", "fill").exit_code == 0
     lacking = realbench("check", "-m", "realfill:paper=fill", "--out", "lacking")
     assert lacking.exit_code == 6 and "not whole: fill" in lacking.output, lacking.output
 
@@ -262,5 +300,5 @@ def test_a_check_that_could_find_nothing_says_so(tmp_path: Path, scenes: str, wa
         made.manifest.rows["fill"].scenes = [*scenes]
         made.write()
     realbench("accept", tmp_path / "old", "-o", tmp_path / "b.json")
-    found = realbench("check", tmp_path / "new", "-b", tmp_path / "b.json")
+    found = realbench("check", tmp_path / "new", "-b", tmp_path / "b.json", "--row", "fill")
     assert ("warning: fill PSNR: 4 scenes without repeats cannot show a drop at level 0.05" in found.output) is warned, found.output

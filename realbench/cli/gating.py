@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realbench.cli.guard import guarded
+from realbench.cli.guard import guarded, unheard
 from realbench.cli.running import Device, Dtype, Methods, Settings, Threads, Timeout, Workers, close
-from realbench.errors import Exit, RealbenchError, UsageError
+from realbench.errors import Exit, NothingMeasured, UsageError
 from realbench.text import number, p_value, printable, signed
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 Runs = Annotated[list[Path] | None, typer.Argument(metavar="[RUN]…", help="Run folders; default: the latest below runs/.")]
 BaselinePath = Annotated[Path, typer.Option("--baseline", "-b", metavar="FILE", help="What `realbench accept` wrote.")]
 Scenes = Annotated[str, typer.Option(metavar="PATH|demo", help="The suite, where --method runs first.")]
+OnlyScenes = Annotated[list[str] | None, typer.Option("--scene", metavar="ID", help="Only this scene of the suite; repeatable.")]
 Out = Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder, where --method runs first; default: a new one below runs/.")]
 Fits = Annotated[int | None, typer.Option(min=1, help="Where --method runs first: repeats of the fit; default: the baseline's.")]
 Seeds = Annotated[str | None, typer.Option(metavar="N|A-B", help="Where --method runs first: seeds; default: the baseline's.")]
 BASELINE = Path("baseline.json")
 CANDIDATE = "candidate.json"
+USUAL = 2, "4"
+"""Fits and seeds of a run that is to become a baseline."""
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """Names the file that GitHub shows on a job's page."""
 
@@ -45,18 +49,27 @@ def accept(
     from realbench import baseline as baselines
     from realbench.results import latest_run, load_run
 
-    results = load_run(*(run or [latest_run()]))
+    runs = run or [latest_run()]
+    results = load_run(*runs)
+    typer.echo(printable(f"accepting {', '.join(map(str, runs))}"))
     made = baselines.accept(results)
     if out.exists() and not replace_:
         old = baselines.read(out)
+        if lacking := baselines.dropped(old, made):
+            raise UsageError(f"{out} has what this run lacks: {', '.join(lacking)}; accept a run of all, or give --replace")
         made = made.model_copy(update={"noise": baselines.kept_noise(old, made)})
         if made.noise:
             typer.echo(printable(f"kept: the noise that `realbench calibrate` measured of {', '.join(made.noise)}"))
         made, kept = baselines.merged(old, made)
-        gone = [label for label in old.rows if label not in made.rows]
-        for what, labels in (("kept", kept), ("dropped, since the scenes are others", gone)):
-            if labels:
-                typer.echo(printable(f"{what}: {', '.join(labels)}, which this run lacks"))
+        if kept:
+            typer.echo(printable(f"kept: {', '.join(kept)}, which this run lacks"))
+    for label, row in made.rows.items():
+        repeats = row.fits if row.varies == "fits" else row.seeds
+        if row.varies != "nothing" and len(repeats) < 2 and label not in made.noise:
+            what = f"one {row.varies.removesuffix('s')} a scene"
+            typer.echo(
+                printable(f"note: {label} has {what}, so a check can hardly tell a drop from chance; calibrate, or accept two or more")
+            )
     baselines.write(made, out)
     cells = sum(
         len(seeds) for row in made.scores.values() for scenes in row.values() for fits in scenes.values() for seeds in fits.values()
@@ -73,10 +86,12 @@ def check(
     method: Methods = None,
     set_: Settings = None,
     scenes: Scenes = "demo",
+    scene: OnlyScenes = None,
     fits: Fits = None,
     seeds: Seeds = None,
     out: Out = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Tolerances; default: realbench.toml, where there is one.")] = None,
+    row: Annotated[list[str] | None, typer.Option(metavar="LABEL", help="Check this row of the baseline alone; repeatable.")] = None,
     strict: Annotated[bool, typer.Option(help="Another class of device (cpu, cuda, mps) is not comparable.")] = False,
     baseline_run: Annotated[list[Path] | None, typer.Option(metavar="RUN", help="The run that was accepted, to show its fills.")] = None,
     to: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="Where the outputs go; default: <first run>/check.")] = None,
@@ -88,32 +103,48 @@ def check(
 ) -> Exit:
     """Compare a run with a baseline: 0 where fill quality holds, 1 where it dropped. With --method, run first."""
     from realbench import bench, gate
-    from realbench.report import write_reports
     from realbench.results import load_run
     from realbench.tolerance import rules
 
     judged_by = rules(config)
     held = _baseline(baseline)
-    first = _First(method or (), set_ or (), scenes, fits, seeds, out, bench.Machine("local", workers, threads, timeout, device, dtype))
+    if held is None:
+        typer.echo(printable(f"no baseline at {baseline}: what is measured becomes a candidate for one"), err=True)
+    first = _First(
+        method or (), set_ or (), scenes, scene or (), fits, seeds, out, bench.Machine("local", workers, threads, timeout, device, dtype)
+    )
     runs, ended = first.runs(run, held)
     results = load_run(*runs)
     if held is None:
         return _candidate(results, runs[0], baseline)
-    judgement = gate.judge(held, results, judged_by, labels=first.labels(), strict=strict, failed=ended is Exit.FAILED_CELLS)
+    labels = [label for label in first.labels() if not row or label in row] or row or ()
+    judgement = gate.judge(held, results, judged_by, labels=labels, strict=strict, failed=ended is Exit.FAILED_CELLS)
     before = load_run(*baseline_run) if baseline_run else None
-    _show(judgement)
     folder = to or runs[0] / "check"
+    with unheard():
+        _show(judgement)
+        _report(replace(results, judgement=judgement, before=before), folder)
+        typer.echo(printable(judgement.headline))
+        _advise(judgement, runs, baseline)
+    lacking = ended is Exit.WEIGHTS_MISSING and judgement.exit_code is Exit.FAILED_CELLS
+    return Exit.WEIGHTS_MISSING if lacking else judgement.exit_code
+
+
+def _report(results: Results, folder: Path) -> None:
+    """The outputs. Whatever goes wrong with them is told, leaves none of an earlier check, and changes no verdict."""
+    from realbench.report import write_reports
+
     try:
-        for path in write_reports(replace(results, judgement=judgement, before=before), folder, ["regression"]):
+        for old in folder.glob("check.*"):
+            old.unlink()
+        for path in write_reports(results, folder, ["regression"]):
             if path.parent == folder:
                 typer.echo(f"wrote {path}")
         _summarise(folder)
-    except RealbenchError as error:
-        typer.echo(printable(f"warning: {error}; the verdict stands"), err=True)
-    typer.echo(printable(judgement.headline))
-    _advise(judgement, runs, baseline)
-    lacking = ended is Exit.WEIGHTS_MISSING and judgement.exit_code is Exit.FAILED_CELLS
-    return Exit.WEIGHTS_MISSING if lacking else judgement.exit_code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        typer.echo(printable(f"warning: {type(error).__name__}: {error}; the verdict stands"), err=True)
 
 
 @guarded
@@ -123,6 +154,7 @@ def calibrate(
     method: Methods = None,
     set_: Settings = None,
     scenes: Scenes = "demo",
+    scene: OnlyScenes = None,
     fits: Fits = 8,
     seeds: Seeds = None,
     out: Out = None,
@@ -138,7 +170,9 @@ def calibrate(
     from realbench.results import load_run
 
     held = baselines.read(baseline)
-    first = _First(method or (), set_ or (), scenes, fits, seeds, out, bench.Machine("local", workers, threads, timeout, device, dtype))
+    first = _First(
+        method or (), set_ or (), scenes, scene or (), fits, seeds, out, bench.Machine("local", workers, threads, timeout, device, dtype)
+    )
     runs, ended = first.runs(run, held)
     made, told = calibration.calibrate(held, load_run(*runs), first.labels())
     for line in told:
@@ -156,6 +190,7 @@ class _First:
     methods: Sequence[str]
     settings: Sequence[str]
     scenes: str
+    scene: Sequence[str]
     fits: int | None
     seeds: str | None
     out: Path | None
@@ -173,19 +208,32 @@ class _First:
         from realbench.baseline import repeats
         from realbench.cli.screen import Screen
 
-        fits, seeds = repeats(held, self.labels()) if held else (1, "1")
+        unknown = [label for label in self.labels() if held and label not in held.rows]
+        if held and unknown:
+            raise NothingMeasured(
+                f"not comparable: row {unknown[0]} is not in the baseline, which has {', '.join(held.rows)}; nothing was run"
+            )
+        fits, seeds = repeats(held, self.labels()) if held else USUAL
+        folder = self._folder()
+        before = _done(folder)
         with Screen() as watch:
             summary = bench.run(
                 self.methods,
                 scenes=self.scenes,
+                scene=self.scene,
                 settings=self.settings,
                 metrics=[metric.spec for metric in held.metrics.values()] if held else None,
                 seeds=self.seeds or seeds,
                 fits=self.fits or fits,
                 feather=held.feather if held else None,
-                out=self._folder(),
+                out=folder,
                 on=self.on,
                 watch=watch,
+            )
+        if before and _done(folder) == before:
+            raise UsageError(
+                f"{folder}: every fill was there already, so nothing of this code was measured; give another --out, or judge it as it is: "
+                f"realbench check {shlex.quote(str(folder))}"
             )
         return [summary.folder], close(summary)
 
@@ -200,6 +248,14 @@ class _First:
         return self.out or Path("runs") / f"check-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
 
+def _done(folder: Path) -> int:
+    """Finished cells of a run folder; 0 where there is none."""
+    from realbench.store import MANIFEST, RunFolder, finished
+
+    run = RunFolder(folder)
+    return len(finished(run, run.read_manifest())) if (folder / MANIFEST).exists() else 0
+
+
 def _baseline(path: Path) -> Baseline | None:
     """The baseline; None where there is none, which is said once there is a run to make one of."""
     from realbench.baseline import BaselineError, read
@@ -212,10 +268,13 @@ def _baseline(path: Path) -> Baseline | None:
 def _candidate(results: Results, run: Path, missing: Path) -> Exit:
     from realbench import baseline as baselines
 
-    typer.echo(printable(f"no baseline at {missing}"), err=True)
     path = run / CANDIDATE
     baselines.write(baselines.accept(results), path)
-    typer.echo(printable(f"wrote {path}: what this run measured. To accept it: realbench accept {run} -o {missing}"))
+    typer.echo(
+        printable(
+            f"wrote {path}: what this run measured. To accept it: realbench accept {shlex.quote(str(run))} -o {shlex.quote(str(missing))}"
+        )
+    )
     return Exit.NO_BASELINE
 
 
@@ -266,7 +325,7 @@ def _summarise(folder: Path) -> None:
 
 def _advise(judgement: Judgement, runs: Sequence[Path], baseline: Path) -> None:
     """What to type next."""
-    folders = " ".join(map(str, runs))
+    folders, baseline = " ".join(shlex.quote(str(run)) for run in runs), Path(shlex.quote(str(baseline)))
     if judgement.having("better") and not judgement.having("worse", "lost"):
         typer.echo(printable(f"to keep the gain: realbench accept {folders} -o {baseline}"))
     elif judgement.having("worse") and not judgement.having("lost"):

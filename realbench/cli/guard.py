@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, ParamSpec
 
@@ -45,6 +47,16 @@ def guarded(command: Callable[P, Exit | None]) -> Callable[P, None]:
         raise typer.Exit(int(code))
 
     return wrapper
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Nobody need listen to the end (`realbench … | head`): what is printed is dropped then, and the command ends with its own code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # rich ends the program where its pipe is broken
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,6 +180,34 @@ def test_nothing_measured_never_passes() -> None:
     found = changes(baseline({PSNR: SIX}), {PSNR: SIX}, metrics=("lpips",))
     assert outcome(found, metrics=("lpips",)).exit_code is Exit.NOTHING_MEASURED
     assert Judgement((), ("scene a is gone",), (), (), Rules(), "s", "").exit_code is Exit.NOTHING_MEASURED
+
+
+def test_a_check_that_could_show_nothing_does_not_pass_a_change() -> None:
+    """Four scenes without repeats: the signs have a p of 1 in 16 at least. No change holds; one that nothing can judge does not."""
+    four = {scene: SIX[scene][:1] for scene in "0123"}
+    found = changes(baseline({PSNR: four}), {PSNR: moved(four, every=-8.0)})
+    blind = replace(outcome(found), blind=True)
+    assert blind.exit_code is Exit.NOTHING_MEASURED and blind.headline.startswith("not judged: scores changed")
+    same = replace(outcome(changes(baseline({PSNR: four}), {PSNR: four})), blind=True)
+    assert same.exit_code is Exit.DONE
+
+
+def test_infinite_scores_do_not_hide_the_others() -> None:
+    """One scene is perfect before and after; the mean of the differences tells what the difference of the means, ∞ − ∞, does not."""
+    before = {scene: fits[:1] for scene, fits in SIX.items()} | {"6": [[math.inf]]}
+    after = {scene: fits if scene == "6" else [[fits[0][0] - 7.0]] for scene, fits in before.items()}
+    found = changes(baseline({PSNR: before}, "nothing"), {PSNR: after})
+    assert found[PSNR, ""].difference == pytest.approx(-6.0) and found[PSNR, ""].verdict == "worse"
+
+
+def test_a_method_that_declines_more_fills_loses_them() -> None:
+    after = {"row": {PSNR: {scene: cells(fits) for scene, fits in SIX.items()}}}
+    after["row"][PSNR]["4"]["1"]["0"] = None
+    found = [change for change in compare(baseline({PSNR: SIX}), after, Rules()) if change.verdict == "lost"]
+    assert [(change.scene, change.reason) for change in found] == [("4", "1 of 2 fills have no score, at the baseline 0 of 2")]
+    both = baseline({PSNR: SIX})
+    both.scores["row"][PSNR]["4"]["1"]["0"] = None
+    assert not [change for change in compare(both, after, Rules()) if change.verdict == "lost"]
 
 
 def test_tolerances() -> None:

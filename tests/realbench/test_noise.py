@@ -33,12 +33,12 @@ def test_one_scene_of_two_fits_each() -> None:
 
 
 def test_scenes_lend_each_other_four_degrees_of_freedom() -> None:
-    before = {"loud": sample([0.0], [math.sqrt(8)]), "calm": sample([5.0], [5.0])}
-    after = {"loud": sample([0.0], [math.sqrt(8)]), "calm": sample([5.0], [5.0])}
+    before = {"loud": sample([0.0], [math.sqrt(8)]), "calm": sample([5.0], [5.0 + math.sqrt(2)])}
+    after = {"loud": sample([0.0], [math.sqrt(8)]), "calm": sample([5.0], [5.0 + math.sqrt(2)])}
     found = noise.differences(before, after, {}, "fits")
-    # Own variances 4 and 0 with 2 degrees each, together 2 with 4: (2·4 + 4·2) / 6 and (2·0 + 4·2) / 6.
-    assert found["loud"].value == pytest.approx(16 / 6) and found["calm"].value == pytest.approx(8 / 6)
-    assert found["loud"].freedom == found["calm"].freedom == 4
+    # Own variances 4 and 1 with 2 degrees each, together 2.5 with 4: (2·4 + 4·2.5) / 6 and (2·1 + 4·2.5) / 6.
+    assert found["loud"].value == pytest.approx(18 / 6) and found["calm"].value == pytest.approx(12 / 6)
+    assert found["loud"].freedom == found["calm"].freedom == found["calm"].shared == 4
 
 
 def test_seeds_alone() -> None:
@@ -86,6 +86,18 @@ def test_the_mean_of_scenes() -> None:
     assert noise.total([Variance(1, 2), UNKNOWN]) == UNKNOWN and noise.total([]) == UNKNOWN
     assert noise.total([NONE, NONE]) == NONE
     assert noise.total([Variance(0, 3), Variance(0, 5)]) == Variance(0, 3)
+    assert noise.total([Variance(1, 9, 12), Variance(1, 9, 12)]).freedom == 12
+
+
+def test_scenes_that_differ_lend_each_other_less() -> None:
+    """Smyth's estimate: of variances drawn as s² χ²(d) / d around values of a scaled inverse χ²(2) it is near 2; of equal ones the most."""
+    random = np.random.default_rng(3)
+    own = 1 / (random.chisquare(2, 3_000) / 2)
+    drawn = [Variance(float(value * random.chisquare(6) / 6), 6) for value in own]
+    assert noise.prior_freedom(drawn) == pytest.approx(2, rel=0.15)
+    equal = [Variance(float(random.chisquare(6) / 6), 6) for _ in range(3_000)]
+    assert noise.prior_freedom(equal) == noise.PRIOR == noise.prior_freedom([Variance(1, 2)]) == noise.prior_freedom([Variance(0, 2)] * 3)
+    assert noise.prior_freedom([Variance(0, 2), Variance(1, 2), Variance(1e6, 2)]) < 1
 
 
 def test_tails() -> None:

@@ -29,7 +29,7 @@ def test_tolerances(value: object, amount: float, relative: bool) -> None:
     assert found.amount == pytest.approx(amount) and found.relative is relative
 
 
-@pytest.mark.parametrize("value", [-1, math.inf, math.nan, True, None, "2 dB", "-1%", "", [1]])
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan, 10**400, True, None, "2 dB", "-1%", "", "9" * 400, [1]])
 def test_what_is_no_tolerance(value: object) -> None:
     with pytest.raises(ValueError, match="expected a number of at least 0"):
         Tolerance.parse(value)
@@ -43,9 +43,7 @@ def test_a_share_is_of_the_baselines_score() -> None:
 def test_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert rules() == Rules()
-    path = written(
-        tmp_path, '[check]\nlevel = 0.01\nmetrics = ["psnr"]\n[check.tolerance]\npsnr = 0.1\n"lpips|v:1" = "2%"\n[other]\nx = 1\n'
-    )
+    path = written(tmp_path, '[check]\nlevel = 0.01\nmetrics = ["psnr"]\n[check.tolerance]\npsnr = 0.1\n"lpips|v:1" = "2%"\n')
     found = rules()
     assert found == rules(path) == Rules(0.01, ("psnr",), {"psnr": Tolerance(0.1), "lpips|v:1": Tolerance(0.02, True)})
     assert found.gates("psnr|v:1", METRIC) and not found.gates("ssim|v:1", METRIC.model_copy(update={"metric": "ssim"}))
@@ -62,6 +60,8 @@ def test_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ('[check.tolerance]\npsnr = "a lot"\n', "expected a number of at least 0"),
         ("[check\n", "not TOML"),
         ("check = 3\n", "check: Input should be"),
+        ("[chekc]\nlevel = 0.1\n", "chekc: Extra inputs are not permitted"),
+        (f"[check.tolerance]\npsnr = 1{'0' * 400}\n", "expected a number of at least 0"),
     ],
 )
 def test_what_the_file_may_not_hold(tmp_path: Path, text: str, message: str) -> None:
