@@ -35,7 +35,7 @@ METRICS = ("psnr", "ssim", "lpips", "lpips-full")
 FITS, SEEDS = 2, 8
 STEPS = (25, 75, 150, 500)
 """Beside the preset's own, for the curve of quality against steps."""
-TRICK_SCENES = 3
+TRICK_SCENES = 2
 """Of the scenes with truth, the first ones, for the tricks."""
 SAME_SIZE = "prompt-inpaint at 128 px"
 TRICKS: dict[str, tuple[str, ...]] = {

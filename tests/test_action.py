@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from realbench import baseline as baselines
+from realbench.baseline import Noise
 from realbench.errors import Exit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -237,18 +239,20 @@ def test_methods_run_and_hold(accepted: Path, tmp_path: Path) -> None:
 
 def test_a_drop_fails_and_keeps_report_and_candidate(accepted: Path, tmp_path: Path) -> None:
     job = Job(tmp_path)
-    better = json.loads((accepted / "baseline.json").read_text())
-    for scenes in better["scores"]["telea"].values():
+    better = baselines.read(accepted / "baseline.json")
+    for scenes in better.scores["telea"].values():
         for cells in scenes.values():
             cells["0"]["0"] += 1
-    measured = {"fit": 0.1, "fit_freedom": 7, "seed": 0.0, "seed_freedom": 0, "seeds": 1.0}
-    better["noise"] = {"telea": {signature: {"coffee": measured} for signature in better["scores"]["telea"]}}
-    (tmp_path / "work" / "better.json").write_text(json.dumps(better))
+    measured = Noise(fit=0.1, fit_freedom=7, seed=0.0, seed_freedom=0, seeds=1.0)
+    noise = {"telea": {signature: {"coffee": measured} for signature in better.scores["telea"]}}
+    baselines.write(better.model_copy(update={"noise": noise}), tmp_path / "work" / "better.json")
     assert job.run("Check", "Verdict", baseline="better.json", runs=f"\n {accepted / 'run'}\n") == 1
     assert job.check["exit-code"] == "1" and job.check["verdict"] == "regression"
     assert "::error title=realbench check::regression (exit code 1)" in job.log
     held, candidate = (json.loads(path.read_text()) for path in (accepted / "baseline.json", job.report / "candidate.json"))
-    assert candidate["scores"] == held["scores"] and candidate["noise"] == better["noise"]
+    assert candidate["scores"] == held["scores"] and candidate["noise"] == {
+        "telea": {name: {"coffee": measured.model_dump()} for name in noise["telea"]}
+    }
     assert "egression" in job.summary.read_text()
 
 

@@ -24,9 +24,9 @@ def test_every_fault_can_be_planted(tmp_path: Path, name: str) -> None:
 
 
 def test_pools_draws_and_verdicts(tmp_path: Path) -> None:
-    """Two scenes, four fits of two seeds of a fill that hardly varies; a run is one fit of two seeds, calibrated by two more."""
+    """Two scenes, six fits of two seeds of a fill that hardly varies; a run is one fit of two seeds, calibrated by four more."""
     scenes = ("coffee", "rocket")
-    asked = gate.Asked(tmp_path, 1, 1, 1, scenes, SETTINGS, ("psnr",), ("bgr",), fits=4, seeds=2, repeats=(1, 2), calibrated=2)
+    asked = gate.Asked(tmp_path, 1, 1, 1, scenes, SETTINGS, ("psnr",), ("bgr",), fits=6, seeds=2, repeats=(1, 2), calibrated=4)
     gate.pools(asked)
     gate.judge(asked)
     gate.judge(asked)  # nothing is judged twice
