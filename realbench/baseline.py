@@ -259,7 +259,8 @@ def read(path: Path) -> Baseline:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(f"{path}: larger than {MOST_BYTES >> 20} MiB; expected a file that `realbench accept` wrote")
-        found = Baseline.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        found = Baseline.model_validate_json(data)
     except FileNotFoundError:
         raise BaselineError(f"{path}: no baseline there; `realbench accept RUN -o {path}` makes one") from None
     except OSError as error:
@@ -271,19 +272,20 @@ def read(path: Path) -> Baseline:
         raise UsageError(f"{say}; restore it from version control, or accept a run anew") from error
     if found.schema_version != SCHEMA:
         raise UsageError(f"{path}: of schema {found.schema_version}, expected {SCHEMA}; accept a run anew")
-    if found.content != _content(found):
+    if found.content != content(json.loads(data)):
         raise UsageError(f"{path}: not as it was written, edited or merged by hand; restore one version, or accept a run anew")
     return found
 
 
 def write(baseline: Baseline, path: Path) -> None:
     """Write a baseline: one line a fit, keys in order, so that a diff in version control shows the scores that changed."""
-    whole = baseline.model_copy(update={"content": _content(baseline)})
-    write_atomic({path: f"{_text(whole.model_dump(mode='json'))}\n".encode()})
+    data = baseline.model_dump(mode="json")
+    write_atomic({path: f"{_text(data | {'content': content(data)})}\n".encode()})
 
 
-def _content(baseline: Baseline) -> str:
-    return fingerprint.of_data(baseline.model_dump(mode="json", exclude={"content"}))
+def content(data: Mapping[str, Any]) -> str:
+    """The hash that a file of these data must carry: of what stands in the file, so that fields of later versions do not change it."""
+    return fingerprint.of_data({name: value for name, value in data.items() if name != "content"})
 
 
 def _whole(results: Results) -> None:

@@ -256,7 +256,8 @@ def broken(tmp_path: Path, change: dict[str, Any]) -> Path:
     """A baseline with something else in it."""
     made = baselines.accept(load_run(made_run(tmp_path / "run", 1, {"a": 10}).root))
     path = tmp_path / "baseline.json"
-    path.write_text(json.dumps({**made.model_dump(mode="json"), **change}))
+    data = {**made.model_dump(mode="json"), **change}
+    path.write_text(json.dumps(data | {"content": baselines.content(data)}))
     return path
 
 
