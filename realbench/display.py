@@ -11,7 +11,7 @@ from realbench.frames import titles
 from realbench.redaction import redact, redactions
 from realbench.results import Results
 from realbench.tables import Entry, Leaderboard, tables
-from realbench.text import number, printable
+from realbench.text import RANK_DIGITS, number, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,7 +63,7 @@ def _line(board: Leaderboard, at: int, pairs: list[tuple[str, str]]) -> Iterator
     row = board.rows[at]
     mark = " (oracle)" if row.info.oracle else " (unranked)" if row.unranked else ""
     yield printable(redact(row.label, pairs)) + mark, False
-    yield "–" if row.mean_rank is None else f"{row.mean_rank:.2f}", False
+    yield "–" if row.mean_rank is None else _spanned(row.mean_rank, row.mean_rank_interval, RANK_DIGITS), False
     for entry, column in zip(row.entries, board.columns, strict=True):
         yield _entry(entry, column.info.mean_digits), entry.best
 
@@ -71,5 +71,10 @@ def _line(board: Leaderboard, at: int, pairs: list[tuple[str, str]]) -> Iterator
 def _entry(entry: Entry, digits: int) -> str:
     if entry.mean is None:
         return "–"
-    ends = "" if entry.interval is None else f" [{number(entry.interval[0], digits)}, {number(entry.interval[1], digits)}]"
-    return f"{'≈ ' if entry.tied else ''}{number(entry.mean, digits)}{ends}"
+    return ("≈ " if entry.tied else "") + _spanned(entry.mean, entry.interval, digits)
+
+
+def _spanned(value: float, interval: tuple[float, float] | None, digits: int) -> str:
+    """A number, and behind it its interval where there is one, with the same decimals."""
+    ends = "" if interval is None else f" [{number(interval[0], digits)}, {number(interval[1], digits)}]"
+    return number(value, digits) + ends

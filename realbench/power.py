@@ -229,7 +229,7 @@ def _spread(row: RowInfo, scores: pd.DataFrame) -> Spread:
 def _repeats(row: RowInfo) -> tuple[bool, bool]:
     """Whether its method fits, and whether it depends on the seed; yes where it is not installed, since then nobody knows."""
     try:
-        card = registry.load("methods", row.method).card
+        card = registry.method(row.method, row.settings).card
     except RealbenchError:
         return True, True
     return card.fits, card.stochastic

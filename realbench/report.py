@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from realbench import registry
 from realbench.errors import UsageError
@@ -22,6 +22,8 @@ class ReportCard:
     summary: str
     on_request: bool = False
     """Written only where it is named."""
+    needs: str = ""
+    """What it takes beside a run, or the command that writes it instead; empty: nothing."""
 
 
 class Report(Protocol):
@@ -33,6 +35,22 @@ class Report(Protocol):
         """Write files into an existing folder; returns them, the one to open first."""
 
 
+@runtime_checkable
+class Begins(Protocol):
+    """A report that can begin its work in a second process (realbench.aside) while those before it are written."""
+
+    def begin(self, results: Results) -> None:
+        """Begin; may be called more than once. Raises nothing that `write` would not."""
+
+
+def begin(results: Results, reports: Sequence[str]) -> None:
+    """Begin what the named reports can make beside others."""
+    for name in reports:
+        report = registry.load("reports", name)()
+        if isinstance(report, Begins):
+            report.begin(results)
+
+
 def write_reports(results: Results, folder: str | Path, reports: Sequence[str] | None = None) -> list[Path]:
     """Write reports (all that are installed but those on request, or the named ones) of results into a folder, made where it is missing."""
     folder = Path(folder)
@@ -41,6 +59,7 @@ def write_reports(results: Results, folder: str | Path, reports: Sequence[str] |
     except OSError as error:
         raise UsageError(f"{folder}: expected a folder to write to ({error.strerror}); give another -o") from error
     names = standard() if reports is None else reports
+    begin(results, names)
     try:
         return [path for name in names for path in registry.load("reports", name)().write(results, folder)]
     except OSError as error:

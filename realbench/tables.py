@@ -214,7 +214,9 @@ def _tables(results: Results, policy: Policy) -> Tables:
     pairs = tuple(grid.pairs(column, labels) for column in columns)
     for nest in nests.values():
         nest.forget()
-    return Tables(marked(Leaderboard(columns, tuple(rows)), pairs), by_scene, policy.describe(by), grid.reduced.notes, pairs)
+    return Tables(
+        marked(Leaderboard(columns, tuple(rows)), pairs), by_scene, policy.describe(by, results.columns.values()), grid.reduced.notes, pairs
+    )
 
 
 class _Grid:

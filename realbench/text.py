@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import shlex
 import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
 
 _SAFE_CONTROLS = {"\n", "\t"}
+RANK_DIGITS = 2
+"""Decimals of a mean rank and of the ends of its interval, in every output."""
 
 
 def printable(text: str) -> str:
@@ -31,3 +36,18 @@ def signed(value: float, digits: int) -> str:
 def p_value(value: float) -> str:
     """A p-value as papers print it."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Names in a sentence, the first of them where there are many."""
+    found = [*map(str, names)]
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "") if found else "none"
+
+
+def typed(path: str | Path) -> str:
+    """A path as a shell takes it, whatever is in it; the user's home as `~`, which pages do not tell."""
+    text, home = str(path), str(Path.home())
+    if len(home) > 1 and (text == home or text.startswith(f"{home}/")):
+        rest = text.removeprefix(home).lstrip("/")
+        return f"~/{shlex.quote(rest)}" if rest else "~"
+    return shlex.quote(f"./{text}" if text.startswith(("-", "~")) else text)

@@ -11,7 +11,7 @@ from typing import Any
 from realbench import registry
 from realbench.errors import RealbenchError
 from realbench.method import Published, Weights
-from realbench.registry import Kind
+from realbench.records import RowInfo
 from realbench.tables import Leaderboard, TableColumn, TableRow
 
 GONE = "not installed here any more: the card shows what the run recorded"
@@ -53,10 +53,19 @@ class MetricView:
 def methods(board: Leaderboard) -> Iterator[MethodView]:
     """The methods in the leaderboard's order."""
     numbered = list(enumerate(board.rows, 1))
-    for name in dict.fromkeys(row.info.method for row in board.rows):
-        rows = tuple((number, row) for number, row in numbered if row.info.method == name)
+    for one in dict.fromkeys(_identity(row.info) for row in board.rows):
+        rows = tuple((number, row) for number, row in numbered if _identity(row.info) == one)
         info = rows[0][1].info
-        yield MethodView(name, info.title, info.summary, rows, _method_facts(name, info.licence, info.paper))
+        yield MethodView(info.method, info.title, info.summary, rows, _method_facts(info))
+
+
+def _identity(info: RowInfo) -> tuple[str, str]:
+    """Which method a row is of: its name, and for a name that stands for several (`isolated`) the title too."""
+    try:
+        several = hasattr(registry.load("methods", info.method), "variant")
+    except RealbenchError:
+        several = False
+    return info.method, info.title if several else ""
 
 
 def metrics(board: Leaderboard) -> Iterator[MetricView]:
@@ -72,18 +81,19 @@ def _first(board: Leaderboard, metric: str) -> int:
     return next(at for at, column in enumerate(board.columns) if column.info.metric == metric)
 
 
-def _method_facts(name: str, licence: str, paper: str) -> Facts:
+def _method_facts(info: RowInfo) -> Facts:
     """A method's card; what the run recorded comes first, because it is what was run."""
-    card = _card("methods", name)
-    facts = [("Paper", paper), ("Licence", licence)]
-    if card is None:
+    facts = [("Paper", info.paper), ("Licence", info.licence)]
+    try:
+        card = registry.method(info.method, info.settings).card
+    except RealbenchError:
         return Facts((*_given(facts), ("Note", GONE)), ())
     facts += [("Needs", ", ".join(card.needs)), ("Presets", ", ".join(card.presets)), ("Repeats", _repeats(card))]
     return Facts(_given(facts), tuple(map(_weights, card.weights)), tuple(card.published))
 
 
 def _metric_facts(name: str) -> Facts:
-    card = _card("metrics", name)
+    card = _metric_card(name)
     if card is None:
         return Facts((("Note", GONE),), ())
     reads = ", ".join(("mask", *card.reads))
@@ -107,9 +117,9 @@ def _weights(one: Weights) -> str:
 
 
 @cache
-def _card(kind: Kind, name: str) -> Any:
-    """An installed plug-in's card; None for one that is gone or broken."""
+def _metric_card(name: str) -> Any:
+    """An installed metric's card; None for one that is gone or broken."""
     try:
-        return registry.load(kind, name).card
+        return registry.load("metrics", name).card
     except RealbenchError:
         return None

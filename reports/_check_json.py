@@ -85,7 +85,7 @@ class CheckFile(Record):
 
     outcome: Literal["holds", "regression", "not whole", "nothing judged"]
     exit_code: int
-    """Of the judgement; the command's own is 3 where it is 0 here and a run that came first had cells fail that the baseline lacks too."""
+    """Of the judgement; the command's own is 6 where it is 3 here for want of weights."""
     headline: str
     """The verdict in one sentence."""
     version: str
@@ -95,6 +95,8 @@ class CheckFile(Record):
     """When, and from which commit, the baseline was made."""
     runs: list[str]
     """Names of the runs judged."""
+    accept: str
+    """The line that accepts them as the new baseline, for a shell; empty where nothing changed or they are not whole."""
     level: float
     """How often unchanged code may fail the check."""
     counts: dict[str, int]
@@ -115,7 +117,8 @@ def check_file(judgement: Judgement, outcome: Any) -> CheckFile:
     changes = judgement.changes
     return CheckFile(
         outcome=outcome, exit_code=int(judgement.exit_code), headline=judgement.headline, version=__version__, suite=judgement.suite,
-        accepted=judgement.accepted, runs=list(judgement.runs), level=judgement.rules.level,
+        accepted=judgement.accepted, runs=list(judgement.runs),
+        accept=judgement.accepting if judgement.advice else "", level=judgement.rules.level,
         counts={verdict: len(judgement.having(verdict)) for verdict in dict.fromkeys(change.verdict for change in changes)},
         mismatches=list(judgement.mismatches), warnings=list(judgement.warnings),
         differences=[CheckedDifference(**vars(one)) for one in judgement.differences],

@@ -23,7 +23,6 @@ from ._site import Site
 from ._strip import Fill
 from ._text import ARROWS, number
 
-PAGE = "check.html"
 TEMPLATE = "check.html.j2"
 STYLES = ("scene.css", "check.css")
 SCRIPTS = ("scene.js",)
@@ -54,15 +53,15 @@ class Article:
     """Where the slider stands first, in percent from the left: at the middle of the hole."""
 
 
-def write_page(check: Check, folder: Path) -> list[Path]:
-    """Write check.html and small copies of the pictures it shows."""
-    site = Site(check.results, folder)
+def write_page(check: Check, path: Path) -> list[Path]:
+    """Write the page, and small copies of the pictures it shows into its folder."""
+    site = Site(check.results, path.parent)
     changed = list(standing(check.places))
     pictures = _Pictures(check, site)
     articles = list(map(pictures.article, changed[:MOST]))
     judgement = check.judgement
     page = site.render(
-        TEMPLATE, PAGE, styles=STYLES, scripts=SCRIPTS if articles else (),
+        TEMPLATE, path.name, styles=STYLES, scripts=SCRIPTS if articles else (),
         check=check,
         judgement=judgement,
         look=LOOKS[judgement.exit_code],
@@ -74,14 +73,14 @@ def write_page(check: Check, folder: Path) -> list[Path]:
         meaning={verdict: MEANING[verdict] for verdict in ORDER},
         provenance=provenance(check.results),
     )  # fmt: skip
-    return site.write({PAGE: page})
+    return site.write({path.name: page})
 
 
 class _Side:
     """The fills of the run, or of the baseline's run."""
 
-    def __init__(self, results: Results, folder: Path, images: Images) -> None:
-        self.site = Site(results, folder)
+    def __init__(self, results: Results, site: Site, images: Images) -> None:
+        self.site = site
         self.gallery = Gallery(self.site, images)
         self.cells = cells_of(results.scores())
 
@@ -119,8 +118,8 @@ class _Pictures:
         self.check = check
         images = Images(site.folder)
         before = check.results.before
-        self.now = _Side(check.results, site.folder, images)
-        self.before = _Side(before, site.folder, images) if before else None
+        self.now = _Side(check.results, site, images)
+        self.before = _Side(before, Site(before, site.folder), images) if before else None
 
     def article(self, place: Place) -> Article:
         """A row on a scene."""

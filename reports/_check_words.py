@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from realbench.results import Results
 from realbench.text import number, p_value, signed
 
 from ._provenance import hidden
-from ._text import ARROWS
+from ._text import ARROWS, plain
 
 ORDER: tuple[Verdict, ...] = ("worse", "lost", "unknown", "better", "within noise", "shown", "same")
 """What a reader looks for first."""
@@ -26,8 +25,7 @@ UNKNOWN = "unknown: neither run has repeats, and nothing was calibrated"
 OUTCOMES = {
     Exit.DONE: "holds", Exit.REGRESSION: "regression", Exit.FAILED_CELLS: "not whole", Exit.NOTHING_MEASURED: "nothing judged",
 }  # fmt: skip
-_MOST_DIGITS = 9
-_MOST_RUNS = 4
+ADVICE = {"gain": "To keep the gain:", "drop": "If the drop is meant:"}
 
 
 @dataclass(frozen=True)
@@ -110,15 +108,9 @@ class Check:
 
     @property
     def advice(self) -> tuple[str, str]:
-        """What to type where scores changed, in words and as a command; empty where nothing is to be done."""
-        judgement = self.judgement
-        names = judgement.runs if len(judgement.runs) <= _MOST_RUNS else ("RUN…",)
-        command = f"realbench accept {' '.join(map(shlex.quote, names))} -o baseline.json"
-        if judgement.having("lost"):
-            return "", ""  # Only whole runs are accepted.
-        if judgement.having("worse"):
-            return "If the drop is meant:", command
-        return ("To keep the gain:", command) if judgement.having("better") else ("", "")
+        """What to type where scores changed, in words and as a command with the paths that were given; empty where there is nothing."""
+        kind = self.judgement.advice
+        return (ADVICE[kind], plain(self.judgement.accepting)) if kind else ("", "")
 
     def lines(self, changes: Sequence[Change]) -> list[Line]:
         """Changes as they are printed."""
@@ -126,7 +118,7 @@ class Check:
 
     def line(self, change: Change) -> Line:
         """A change as it is printed."""
-        metric, rules, digits = change.metric, self.judgement.rules, shown_digits(change)
+        metric, rules, digits = change.metric, self.judgement.rules, change.digits
         gates = rules.gates(change.signature, metric)
         before, after = ("–" if value is None else number(value, digits) for value in (change.before, change.after))
         p = change.p if change.adjusted is None else change.adjusted
@@ -181,15 +173,6 @@ def striking(change: Change) -> tuple[int, float]:
     return ORDER.index(change.verdict), 0.0 if gain == 0 else -abs(gain) / change.tolerance if change.tolerance else -math.inf
 
 
-def shown_digits(change: Change) -> int:
-    """Decimals: the metric's, and more where a change that counts would read as none."""
-    digits, found = max(change.metric.digits, 1), change.difference
-    if change.verdict != "same" and found and math.isfinite(found):
-        while digits < _MOST_DIGITS and not f"{abs(found):.{digits}f}".strip("0."):
-            digits += 1
-    return digits
-
-
 def standing(places: Sequence[Place]) -> Iterator[Place]:
     """Places where something is not as it was."""
     return (place for place in places if place.first.verdict != "same")
@@ -198,7 +181,7 @@ def standing(places: Sequence[Place]) -> Iterator[Place]:
 def _noise(change: Change) -> str:
     if change.deviation is None:
         return "–"
-    digits = shown_digits(change)
+    digits = change.digits
     fixed = f"{change.deviation:.{digits}f}"
     return f"±{fixed if change.deviation == 0 or fixed.strip('0.') else f'{change.deviation:.1g}'}"
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SCORES_SHOWN = 2
+SHELF = ".copies"
+"""Folder in the first run for the copies that its reports share."""
 TARGET = "Target"
 TRUTH = "Ground truth"
 
@@ -57,7 +59,7 @@ class Gallery:
     def __init__(self, site: Site, images: Images | None = None) -> None:
         self.site = site
         self.results: Results = site.results
-        self.images = images or Images(site.folder)
+        self.images = images or Images(site.folder, next((run.root / SHELF for _, run, _ in site.results.runs), None))
         self.source = _sources.Scenes(self.results)
 
     @cached_property

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
 import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +61,10 @@ Job = tuple[str, Source, tuple[int, ...]]
 class Images:
     """The folder of copies beside a page."""
 
-    def __init__(self, page: Path) -> None:
+    def __init__(self, page: Path, shelf: Path | None = None) -> None:
         self.page = page
+        self.shelf = shelf
+        """Where reports of one run leave copies for each other, so that one written elsewhere makes none anew; None for nowhere."""
         self._made: dict[tuple[str, tuple[int, ...]], Picture] = {}
         self._originals: dict[str, tuple[int, int] | None] = {}
 
@@ -95,17 +99,28 @@ class Images:
         """The copies, if all of them are there and whole."""
         if (key, sides) not in self._made:
             names = [_name(key, side) for side in sides]
-            sizes = [size_of(self.page / name) for name in names]
+            sizes = [size_of(self.page / name) or self._fetched(name) for name in names]
             if sizes[0] is None or None in sizes:
                 return None
             self._made[key, sides] = Picture(names[0], names[-1], *sizes[0])
         return self._made[key, sides]
+
+    def _fetched(self, name: str) -> tuple[int, int] | None:
+        """The size of a copy that lay on the shelf, and now beside the page too; None where there is none."""
+        found = None if self.shelf is None else self.shelf / Path(name).name
+        if found is None or size_of(found) is None:
+            return None
+        _share(found, self.page / name)
+        return size_of(self.page / name)
 
     def _make(self, key: str, source: Source, sides: tuple[int, ...]) -> Picture:
         image, hole = source()
         copies = {_name(key, side): encode(image, hole, side) for side in sides}
         # Not synced to the last: a copy that a power failure takes is made again.
         write_atomic({self.page / name: data for name, data in copies.items()}, durable=False)
+        if self.shelf is not None:
+            for name in copies:
+                _share(self.page / name, self.shelf / Path(name).name)
         found = self._found(key, sides)
         assert found is not None, "they have just been written"
         return found
@@ -185,6 +200,19 @@ def encode(image: UInt8Image, hole: BoolImage | None, side: int, *, told: bool =
     buffer = io.BytesIO()
     copy.save(buffer, "WEBP", quality=_QUALITY.get(side, _QUALITY[LARGE]), method=4, exif=exif.tobytes() if told else b"")
     return buffer.getvalue()
+
+
+def _share(source: Path, target: Path) -> None:
+    """The same file in two folders, or a copy of it where a file system has no links. Nothing where it refuses: then it is made again."""
+    with suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            target.hardlink_to(source)
+        except FileExistsError:
+            pass  # another report has just put it there
+        except OSError:
+            shutil.copyfile(source, target)
 
 
 def _name(key: str, side: int) -> str:

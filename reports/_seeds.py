@@ -41,12 +41,17 @@ def filtered(found: Filtering, text: Escape, note: Note) -> Iterator[str]:
         yield from (_step_line(label, one, found.columns, text, note) for one in steps)
     yield ""
     yield (
-        f"The seeds of each row, scene and fit are ranked by {code(found.by.signature)}, never by the ground truth, and "
+        f"The seeds of each row, scene and fit are ranked by {text(found.by.title)}{_numbers(found)}, never by the ground truth, and "
         "the lowest share is dropped. In brackets the 95 % bootstrap interval over scenes; Δ is the change from all seeds, averaged over "
         "scenes, its interval paired by scene. Whether filtering helps is for this table to show: more matches need not mean a better "
         "score."
     )
     yield from ("", *(f"- {text(words)}" for words in found.notes), *([""] if found.notes else []))
+
+
+def _numbers(found: Filtering) -> str:
+    """The number that leads to the signature of the metric that selects, among the metrics above."""
+    return "".join(f" <sup>{at}</sup>" for at, column in enumerate(found.columns, 1) if column.info == found.by)
 
 
 def _step_line(label: str, one: Line, columns: tuple[TableColumn, ...], text: Escape, note: Note) -> str:
@@ -55,7 +60,7 @@ def _step_line(label: str, one: Line, columns: tuple[TableColumn, ...], text: Es
 
 
 def _step(step: Step, column: TableColumn, text: Escape, note: Note) -> str:
-    changes = text(change(step, column.info.mean_digits))
+    changes = text(" ".join(change(step, column.info.mean_digits)))
     return "<br>".join(filter(None, [*_value(step.entry, column, text, note), changes]))
 
 

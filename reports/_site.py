@@ -120,7 +120,7 @@ def _environment(text: Any) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    names = ("number", "heading", "span", "coverage", "place", "repeats", "change", "settings", "own_settings")
+    names = ("number", "heading", "heading_below", "byname", "span", "coverage", "place", "repeats", "change", "settings", "own_settings")
     environment.filters |= {name: getattr(_text, name) for name in names}
     environment.filters |= {"text": text, "missing": _text.missing_text, "better": _text.BETTER.__getitem__}
     return environment

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from realbench.filtering import Step
+from realbench.groups import TITLES, group
 from realbench.records import ColumnInfo
 from realbench.redaction import redact as redact
 from realbench.redaction import redactions as redactions
 from realbench.tables import Entry, Missing, TableColumn, TableRow
+from realbench.text import RANK_DIGITS as RANK_DIGITS
 from realbench.text import number as number
 from realbench.text import p_value as p_value
 from realbench.text import signed as signed
@@ -30,6 +32,15 @@ def heading(info: ColumnInfo) -> str:
     return f"{info.title}{unit} {ARROWS[info.direction]}"
 
 
+def heading_below(info: ColumnInfo) -> tuple[str, str, str]:
+    """The heading in a table whose columns stand below the titles of their groups: the metric, what the group says already (empty where it
+    says nothing of it), then unit and direction.
+    """
+    said = f", {TITLES[group(info)]}".casefold()
+    at = len(info.title) - len(said) if info.title.casefold().endswith(said) else len(info.title)
+    return info.title[:at], info.title[at:], heading(info)[len(info.title) :]
+
+
 def numbered(column: TableColumn, number: int, text: Callable[[str], str] = str) -> str:
     """A Markdown heading with the number that leads to the signature, and a mark where scores were made on different devices."""
     mark = " *(mixed devices)*" if len(column.devices) > 1 else ""
@@ -38,25 +49,29 @@ def numbered(column: TableColumn, number: int, text: Callable[[str], str] = str)
 
 def span(entry: Entry, digits: int) -> str:
     """A row's interval; empty where there is none."""
-    return "" if entry.interval is None else f"[{number(entry.interval[0], digits)}, {number(entry.interval[1], digits)}]"
+    return _span(entry.interval, digits)
 
 
 def mean_rank(row: TableRow) -> str:
     """A row's mean rank; a dash where it has none."""
-    return "–" if row.mean_rank is None else f"{row.mean_rank:.2f}"
+    return "–" if row.mean_rank is None else number(row.mean_rank, RANK_DIGITS)
 
 
 def mean_rank_span(row: TableRow) -> str:
     """Its interval; empty where there is none."""
-    return "" if row.mean_rank_interval is None else f"[{row.mean_rank_interval[0]:.2f}, {row.mean_rank_interval[1]:.2f}]"
+    return _span(row.mean_rank_interval, RANK_DIGITS)
 
 
-def change(step: Step, digits: int) -> str:
-    """How a filtered mean differs from that of all seeds, with its interval; empty where there is no difference to tell."""
+def _span(ends: tuple[float, float] | None, digits: int) -> str:
+    return "" if ends is None else f"[{number(ends[0], digits)}, {number(ends[1], digits)}]"
+
+
+def change(step: Step, digits: int) -> list[str]:
+    """How a filtered mean differs from that of all seeds, then its interval; empty where there is no difference to tell."""
     if step.change is None:
-        return ""
-    ends = "" if step.interval is None else f" [{signed(step.interval[0], digits)}, {signed(step.interval[1], digits)}]"
-    return f"Δ {signed(step.change, digits)}{ends}"
+        return []
+    ends = [] if step.interval is None else [f"[{signed(step.interval[0], digits)}, {signed(step.interval[1], digits)}]"]
+    return [f"Δ {signed(step.change, digits)}", *ends]
 
 
 def coverage(entry: Entry, of: int) -> str:
@@ -81,6 +96,12 @@ def missing_text(missing: Iterable[Missing]) -> str:
 def repeats(row: TableRow) -> str:
     """How often a row was asked to fit and fill each scene."""
     return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((row.fits, "fit"), (row.seeds, "seed")))
+
+
+def byname(row: TableRow) -> str:
+    """The method's title, where the row's label does not begin with it anyway (`mean-color`: Mean color)."""
+    label, title = ("".join(filter(str.isalnum, text)).casefold() for text in (row.label, row.info.title))
+    return "" if label.startswith(title) else row.info.title
 
 
 def own_settings(row: TableRow) -> str:

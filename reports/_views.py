@@ -17,7 +17,7 @@ from realbench.strata import Stratum, policies, strata, tables_for
 from realbench.tables import CHOSEN, Entry, TableColumn, TableRow, Tables
 
 from ._site import Site
-from ._text import Notes, coverage, missing_text, number, place, span
+from ._text import Notes, coverage, mean_rank, mean_rank_span, missing_text, number, place, span
 
 KINDS = {"hole": "Kind of hole", "hole share": "Size of the hole", "references": "Number of references", "tag": "Tag"}
 _DIGITS = 9
@@ -140,14 +140,13 @@ class _Maker:
             f" ({KINDS.get(stratum.kind, stratum.kind)}: {stratum.value})" if stratum else ""
         )
         few = [(len(column.scenes), pairs.too_few) for column, pairs in zip(board.columns, found.pairs, strict=True) if pairs.too_few]
-        status = "; ".join((where, found.policy, *([max(few)[1]] if few else [])))
-        return View(self.site.text(status), tuple(map(self.site.text, found.notes)), rows)
+        told = "; ≈ means here: too few scenes to tell" if len(few) == sum(1 for pairs in found.pairs if pairs.pairs) else ""
+        notes = (*found.notes, *([f"{max(few)[1]}{told}"] if few else []))
+        return View(self.site.text(f"{where}; {found.policy}"), tuple(map(self.site.text, notes)), rows)
 
     def row(self, row: TableRow, columns: Sequence[TableColumn], entries: Sequence[Entry]) -> RowView:
-        rank, ends = row.mean_rank, row.mean_rank_interval
         cells = tuple(self.cell(entry, column, row.info.oracle) for entry, column in zip(entries, columns, strict=True))
-        words = "" if ends is None else f"[{number(ends[0], 1)}, {number(ends[1], 1)}]"
-        return RowView("–" if rank is None else number(rank, 2), rank, words, bool(row.unranked) and not row.info.oracle, cells)
+        return RowView(mean_rank(row), row.mean_rank, mean_rank_span(row), bool(row.unranked) and not row.info.oracle, cells)
 
     def cell(self, entry: Entry, column: TableColumn, oracle: bool) -> CellView:
         digits, of = column.info.mean_digits, len(column.scenes)

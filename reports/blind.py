@@ -38,7 +38,10 @@ Drawn = tuple[str, Fill, Fill]
 class Blind:
     """A self-contained page: random pairs under opaque names, in an order that the key remembers."""
 
-    card: ClassVar[ReportCard] = ReportCard("blind", "pairs of fills to judge without knowing whose they are, one file", on_request=True)
+    card: ClassVar[ReportCard] = ReportCard(
+        "blind", "pairs of fills to judge without knowing whose they are, one file", on_request=True,
+        needs="two rows that are no oracles, and the pictures of their scenes",
+    )  # fmt: skip
 
     def write(self, results: Results, folder: Path) -> list[Path]:
         """Write the page, and its key into the run's folder. Raises NothingMeasured where there are no two rows to compare on a scene."""

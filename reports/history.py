@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from realbench.errors import UsageError
 from realbench.history import History as Measured
 from realbench.history import Series
 from realbench.report import ReportCard
@@ -31,12 +32,15 @@ TONES = ("light", "dark")
 class History:
     """What `realbench history` writes; other commands have no history to show."""
 
-    card: ClassVar[ReportCard] = ReportCard("history", "scores over commits: Markdown, CSV, a drawing a metric", on_request=True)
+    card: ClassVar[ReportCard] = ReportCard(
+        "history", "scores over commits: Markdown, CSV, a drawing a metric", on_request=True,
+        needs="commits: `realbench history RUN… -o DIR` writes it",
+    )  # fmt: skip
 
     def write(self, results: Results, folder: Path) -> list[Path]:
-        """Write history.md, history.csv, and `history-<metric>-light.svg` and `-dark.svg`; nothing without a history."""
+        """Write history.md, history.csv, and `history-<metric>-light.svg` and `-dark.svg`; Raises UsageError without a history."""
         if results.history is None:
-            return []
+            raise UsageError("the report history shows scores over commits: `realbench history RUN… -o DIR` writes it")
         pages = _Page(results.history, results)
         files = {folder / "history.md": "\n".join(pages.lines()).encode() + b"\n"}
         files[folder / "history.csv"] = frame(results.history).to_csv(index=False, lineterminator="\n").encode()

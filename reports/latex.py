@@ -14,7 +14,7 @@ from realbench.results import Results
 from realbench.store import write_atomic
 from realbench.tables import Entry, Leaderboard, TableColumn, TableRow, tables
 
-from ._text import heading, number, plain, redact, redactions
+from ._text import RANK_DIGITS, heading, number, plain, redact, redactions
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -107,7 +107,8 @@ def _mean_rank(row: TableRow) -> str:
     if row.mean_rank is None:
         return "--"
     ends = row.mean_rank_interval
-    return f"{row.mean_rank:.2f}" + ("" if ends is None else rf"\realbenchinterval{{{ends[0]:.2f}}}{{{ends[1]:.2f}}}")
+    spans = "" if ends is None else rf"\realbenchinterval{{{number(ends[0], RANK_DIGITS)}}}{{{number(ends[1], RANK_DIGITS)}}}"
+    return number(row.mean_rank, RANK_DIGITS) + spans
 
 
 def _entry(entry: Entry, column: TableColumn, second: int | None) -> str:

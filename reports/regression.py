@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from realbench.errors import UsageError
+from realbench.gate import FILES
 from realbench.report import ReportCard
 from realbench.results import Results
 from realbench.store import write_atomic
@@ -20,18 +21,18 @@ from ._junit import junit
 class Regression:
     """What `realbench check` writes; other commands have no judgement to show."""
 
-    card: ClassVar[ReportCard] = ReportCard("regression", "a check against a baseline: JSON, JUnit, Markdown, HTML", on_request=True)
+    card: ClassVar[ReportCard] = ReportCard(
+        "regression", "a check against a baseline: JSON, JUnit, Markdown, HTML", on_request=True,
+        needs="a baseline: `realbench check` writes it",
+    )  # fmt: skip
 
     def write(self, results: Results, folder: Path) -> list[Path]:
         """Write the four files, and small copies of the pictures in images/. Raises UsageError where nothing was judged."""
         if results.judgement is None:
             raise UsageError("the report regression shows what a check found: `realbench check RUN --baseline baseline.json` writes it")
         check = Check(results)
-        files = {
-            folder / "check.json": check_file(check.judgement, OUTCOMES[check.judgement.exit_code]).model_dump_json(indent=1).encode()
-            + b"\n",
-            folder / "check.xml": junit(check),
-            folder / "check.md": markdown(check).encode(),
-        }
+        page, data, cases, summary = (folder / name for name in FILES)
+        made = check_file(check.judgement, OUTCOMES[check.judgement.exit_code])
+        files = {data: made.model_dump_json(indent=1).encode() + b"\n", cases: junit(check), summary: markdown(check).encode()}
         write_atomic(files)  # The page comes last: its pictures are most likely to be in the way of something.
-        return [*write_page(check, folder), *files]
+        return [*write_page(check, page), *files]

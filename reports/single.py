@@ -44,7 +44,7 @@ class SingleFile:
         scenes = list(_scenes(gallery))
         page = site.render(
             "single.html.j2", PAGE, styles=STYLES, scripts=SCRIPTS, data={"board": found.data}, suites=suites(results), board=found,
-            **about(results, found), **sections(site, found), scenes=scenes, left_out=images.left_out, cards="",
+            **about(results, found), **sections(site, found.tables), scenes=scenes, left_out=images.left_out, cards="",
         )  # fmt: skip
         return site.write({PAGE: page})
 

@@ -132,3 +132,27 @@ def test_a_broken_record_is_not_called_not_run(run: Path) -> None:
 def test_the_collector_is_on_again(run: Path) -> None:
     report(run, "--format", "csv")
     assert gc.isenabled()
+
+
+def test_help_lists_every_format_with_what_it_needs(plugins: Plugins) -> None:
+    source = """
+        from realbench.report import ReportCard
+
+        class Note:
+            card = ReportCard("note", "a note", on_request=True, needs="a pencil")
+        """
+    plugins("reports", {"note": "Note", "broken": "Absent"}, source)
+    done = RUNNER.invoke(app, ["report", "--help"])
+    text = " ".join(done.output.split())
+    assert done.exit_code == 0
+    usual, asked = text.split("Formats written where none is named:")[1].split("Formats written only where they are named:")
+    for name in ("csv", "html", "latex", "markdown", "parquet"):
+        assert f" {name} " in usual, name
+    for name in ("blind", "history", "regression", "single-file", "note", "broken"):
+        assert f" {name} " in asked, name
+    assert "a note; needs a pencil" in asked and "needs a baseline: `realbench check` writes it" in asked
+
+
+def test_a_history_is_not_asked_of_a_report(run: Path) -> None:
+    done, names = report(run, "--format", "history")
+    assert done.exit_code == 2 and "`realbench history RUN… -o DIR` writes it" in done.output and names == set()

@@ -10,7 +10,7 @@ import typer
 
 from realbench.cli.guard import guarded
 from realbench.errors import Exit
-from realbench.text import printable
+from realbench.text import printable, signed
 
 if TYPE_CHECKING:
     from realbench.power import Design, PairPlan, Plan
@@ -68,18 +68,20 @@ def _show(found: Plan) -> None:
     from realbench.cli.tables import show
 
     unit = f" {found.info.unit}" if found.info.unit else ""
-    pairs = {"typical pair": found.typical, "hardest pair": found.hardest} if len(found.pairs) > 1 else {"pair": found.typical}
+    middle, most = f"in the middle of the {len(found.pairs)} pairs of rows", "the pair of rows that needs the most scenes"
+    pairs = {middle: found.typical, most: found.hardest} if len(found.pairs) > 1 else {"the pair of rows": found.typical}
     what = f"a difference of {found.detect:g}{unit} in {found.info.title}, found {100 * found.power:g} % of the time"
     typer.echo(printable(f"{what} at the {100 * found.level:g} % level, paired by scene ({found.info.signature})"))
     for title, pair in pairs.items():
         typer.echo(
             printable(
-                f"\n{title}: {pair.first} and {pair.second}, {pair.scenes} scenes, difference here {pair.mean:+.{found.info.mean_digits}f}"
+                f"\n{title}: {pair.first} and {pair.second}, which differ by {signed(pair.mean, found.info.mean_digits)}{unit} "
+                f"on the {pair.scenes} scenes of this run"
             )
         )
         typer.echo(printable(f"  standard deviation of the difference on a scene: {_parts(pair, found.info.mean_digits)}"))
         lines = [_line(design, pair, found.info.mean_digits, at == 0) for at, design in enumerate(pair.designs)]
-        header = ["fits", "seeds", "scenes needed", "time of both", f"shown by {pair.scenes} scenes", ""]
+        header = ["fits", "seeds", "scenes needed", "time of both", f"least that {pair.scenes} scenes show", ""]
         show(header, lines, right=range(5))
         for text in pair.unknown:
             typer.echo(printable(f"  unknown: {text}"))

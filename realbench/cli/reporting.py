@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperCommand
 
+from realbench import registry
 from realbench.cli.guard import guarded
-from realbench.errors import Exit, UsageError
+from realbench.errors import Exit, RealbenchError, UsageError
 from realbench.text import printable
 
 if TYPE_CHECKING:
@@ -37,6 +39,27 @@ def _uncollected(command: Callable[P, Exit]) -> Callable[P, Exit]:
     return wrapper
 
 
+class WithFormats(TyperCommand):
+    """The command, whose help ends with the reports that are installed and what each needs."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Formats by name: those that are written without being named, then the others."""
+        lines: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+        for name in registry.names("reports"):
+            try:
+                card = registry.load("reports", name).card
+            except RealbenchError as error:  # one broken plug-in, and still a help
+                lines[True].append((name, str(error)))
+            else:
+                lines[card.on_request].append((name, card.summary + (f"; needs {card.needs}" if card.needs else "")))
+        for title, found in (
+            ("Formats written where none is named", lines[False]),
+            ("Formats written only where they are named", lines[True]),
+        ):
+            with formatter.section(title):
+                formatter.write_dl(found)
+
+
 @guarded
 @_uncollected
 def report(
@@ -44,7 +67,7 @@ def report(
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Where to write; default: <first run>/report.")] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", metavar="NAME", help="Write this report alone (repeat for several): html, markdown, latex, csv, parquet."),
+        typer.Option("--format", metavar="NAME", help="Write this report alone (repeat for several); which there are stands below."),
     ] = None,
     keep: Annotated[
         str | None, typer.Option(metavar="P%", help="Count this share of each scene's seeds only, those with most matches.")
@@ -72,7 +95,7 @@ def report(
     """Write the leaderboard (HTML, Markdown, LaTeX) and the scores (CSV, Parquet) of one or more runs."""
     from realbench import protocol as protocols
     from realbench import selection
-    from realbench.report import standard, write_reports
+    from realbench.report import begin, standard, write_reports
     from realbench.results import latest_run, load_run
     from realbench.votes import BlindOptions, tally
 
@@ -88,6 +111,7 @@ def report(
     if votes and not {"html", "markdown"} & {*wanted}:
         raise UsageError("--votes: expected the format html or markdown beside it, which show them")
     tally(results)  # before anything is written: a broken file of votes is the user's to mend
+    begin(results, wanted)
     for name in dict.fromkeys(wanted):
         for path in write_reports(results, folder, [name]):
             if folder not in path.parent.parents:  # A site's further pages and pictures are not worth a line each.

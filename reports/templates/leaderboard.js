@@ -35,8 +35,8 @@
 
   const paint = (cell, [mean, , mark, under, low, lacking]) => {
     cell.classList.toggle("best", mark === "best");
-    const parts = [element("span", "mean", mean)];
-    if (mark === "tied") parts.push(element("span", "tied", "≈"));
+    const parts = mark === "tied" ? [element("span", "tied", "≈")] : [];
+    parts.push(element("span", "mean", mean));
     if (mark) parts.push(element("span", "visually-hidden", ` (${WORDS[mark]})`));
     if (lacking) parts.push(note(lacking));
     parts.push(...under.map((line) => element("span", "under", line)), ...low.map((line) => element("span", "under low", line)));

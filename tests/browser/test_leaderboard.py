@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
-from realbench.results import Results
+from realbench.composite import Feather
+from realbench.plan import plan_columns
+from realbench.reports.html import HTML
+from realbench.results import Results, load_run
 from realbench.strata import policies, strata, tables_for
 from tests.browser.conftest import HOSTILE, MATCHES, Open, heard
+from tests.making import Made
 
 WIDTHS = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
 
@@ -191,6 +195,51 @@ def test_nothing_is_wider_than_a_phone(name: str, report: Path, open_page: Open)
     path = next((report / "scenes").iterdir()) if name == "scene" else report / name
     width, room = open_page(path, width=390, height=800).execute_script(WIDTHS)
     assert width <= room
+
+
+@pytest.fixture(scope="session")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run with the metrics that `realbench run` takes by itself, long names and numbers as wide as they come."""
+    run = Made(tmp_path_factory.mktemp("usual") / "run")
+    columns = plan_columns(None, Feather())
+    run.manifest.columns.clear()
+    for one in columns:
+        card = one.card
+        words = {"title": card.title, "summary": card.summary, "direction": card.direction, "region": card.region, "unit": card.unit}
+        run.column(one.signature, **words, image=card.image, reads=sorted(card.reads), digits=card.digits)
+    for scene in range(6):
+        run.scene(f"s{scene}")
+    for at, label in enumerate(("reference-warp", "nearest-reference", "prompt-inpaint:tiny", "ground-truth")):
+        run.row(label, oracle=label == "ground-truth", seeds=[0, 1] if at == 2 else [0])
+        for scene in range(6):
+            for seed in range(2 if at == 2 else 1):
+                for one in columns:
+                    value = 88.88 if one.card.unit else 120.5 if one.metric == "matches" else 0.555
+                    run.score(label, f"s{scene}", value - at * value / 100 + scene / 1000, seed=seed, signature=one.signature)
+    folder = tmp_path_factory.mktemp("usual-report")
+    HTML().write(load_run(run.write()), folder)
+    return folder / "leaderboard.html"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_usual_columns_fit_on_a_small_screen(dark: bool, usual: Path, open_page: Open) -> None:
+    page = open_page(usual, width=1265, dark=dark)  # 1280 less a scrollbar
+    boxes = page.execute_script(
+        "return [...document.querySelectorAll('#comparison .scroll, #filtering .scroll')].map((one) => [one.scrollWidth, one.clientWidth])"
+    )
+    assert len(boxes) == 2 and all(width <= room for width, room in boxes), boxes
+    heads = page.execute_script(
+        "return [...document.querySelectorAll('#board thead .sort, #board thead button')].map((one) => one.textContent)"
+    )
+    assert len(heads) == 10 and "PSNR, full image (dB)\u00a0↑" in [re.sub(r"[\n ]+", " ", text).strip() for text in heads]
+
+
+def test_rows_of_a_phone_keep_most_of_the_width_for_numbers(usual: Path, open_page: Open) -> None:
+    page = open_page(usual, width=400, height=800)
+    names, box = page.execute_script(
+        "return ['#board tbody th', '#comparison .scroll'].map((one) => document.querySelector(one).getBoundingClientRect().width)"
+    )
+    assert names < 0.36 * box
 
 
 def test_the_first_column_stays_while_the_table_scrolls(report: Path, open_page: Open) -> None:

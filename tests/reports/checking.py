@@ -39,7 +39,7 @@ def change(scene: str = "", before: float | None = 20.0, after: float | None = 2
 def judgement(*changes: Change, **fields: Any) -> Judgement:
     standard: dict[str, Any] = {
         "mismatches": (), "differences": (), "warnings": (), "rules": Rules(), "suite": "suite",
-        "accepted": "2030-01-02 from commit abc", "runs": ("run",),
+        "accepted": "2030-01-02 from commit abc", "runs": ("run",), "paths": ("run",),
     }  # fmt: skip
     return Judgement(changes=changes, **(standard | fields))
 

@@ -151,7 +151,15 @@ def test_few_pairs_are_spread_evenly(made: Made) -> None:
     _, page, key = write(made, pairs=3)
     assert len({frozenset((pair.a.label, pair.b.label)) for pair in key.pairs}) == 3
     assert len({pair.scene for pair in key.pairs}) == 3 or Counter(pair.scene for pair in key.pairs).most_common(1)[0][1] < 3
-    assert "3 pairs, two questions each. About 1 minutes" in page.text or "3 pairs, two questions each" in page.text
+    assert "3 pairs, two questions each. About 1 minute." in page.text
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [(1, "1 pair, two questions each. About 1 minute."), (5, "5 pairs, two questions each. About 2 minutes.")],
+)
+def test_pairs_and_minutes_are_counted(pairs: int, words: str, made: Made) -> None:
+    assert words in write(made, pairs=pairs)[1].text
 
 
 def test_seeds_are_drawn_from_those_that_count(made: Made) -> None:

@@ -39,6 +39,16 @@ def test_rows_of_a_method_share_its_card(made: Made) -> None:
     assert dict(gone.card.facts) == {"Licence": "MIT", "Note": GONE} and gone.card.weights == ()
 
 
+def test_methods_behind_one_name_have_a_card_each(made: Made) -> None:
+    for label, title in (("c", "LaMa"), ("d", "MAT"), ("e", "LaMa")):
+        made.row(label, method="isolated", title=title, settings={"method": f"/gone/{title}"})
+        made.scores(label, {"only": 0.5})
+    made.write()
+    views = [view for view in methods(leaderboard(load_run(made.root))) if view.id == "isolated"]
+    assert sorted((view.title, sorted(row.label for _, row in view.rows)) for view in views) == [("LaMa", ["c", "e"]), ("MAT", ["d"])]
+    assert all(dict(view.card.facts) == {"Note": GONE} for view in views)
+
+
 def test_columns_of_a_metric_share_its_card(made: Made) -> None:
     (only,) = metrics(leaderboard(load_run(made.root)))
     assert [number for number, _ in only.columns] == [1, 2] and dict(only.card.facts)["Reads"] == "mask, truth"

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from realbench.baseline import BaselineMetric
+from realbench.errors import UsageError
 from realbench.history import history
 from realbench.points import Point
 from realbench.reports._plot import DARK
@@ -144,4 +145,6 @@ def test_folders_of_this_machine_are_not_told(tmp_path: Path) -> None:
 
 
 def test_without_a_history_nothing_is_written(tmp_path: Path) -> None:
-    assert History().write(Results(()), tmp_path) == [] and not list(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="`realbench history RUN… -o DIR` writes it"):
+        History().write(Results(()), tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,11 +81,24 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     assert (metrics[DRIFT]["gates"], metrics[DRIFT]["tolerance"], metrics[DRIFT]["relative"]) == (False, 0.02, True)
     assert data.pop("version") and data == {
         "schema_version": 1, "outcome": "regression", "exit_code": 1, "headline": found.headline, "suite": "suite",
-        "accepted": "2030-01-02 from commit abc", "runs": ["run"], "level": 0.1, "counts": {"worse": 1, "shown": 1, "lost": 1},
-        "mismatches": [], "warnings": ["beware"],
+        "accepted": "2030-01-02 from commit abc", "runs": ["run"], "accept": "", "level": 0.1,
+        "counts": {"worse": 1, "shown": 1, "lost": 1}, "mismatches": [], "warnings": ["beware"],
         "differences": [{"label": "row", "what": "setting steps", "before": "20", "after": "5"}],
     }  # fmt: skip
     assert CheckFile.model_validate_json(text).changes[1].before == math.inf, "it is read back as it was"
+
+
+def test_the_line_that_accepts_can_be_pasted_from_all_files(tmp_path: Path) -> None:
+    """With folder and file as they were given, which no page shortens to a name."""
+    root = tmp_path / "runs/it's new"
+    found = judgement(change("a", 20.0, 25.0, "better"), paths=(str(root),), baseline="ci/b 1.json", runs=("it's new",))
+    write_reports(replace(empty_run(root), judgement=found), tmp_path / "out", ["regression"])
+    line = f"realbench accept {shlex.quote(str(root))} -o 'ci/b 1.json'"
+    assert shlex.split(line) == ["realbench", "accept", str(root), "-o", "ci/b 1.json"]
+    assert json.loads((tmp_path / "out/check.json").read_text(encoding="utf-8"))["accept"] == line
+    assert f"To keep the gain: `{line}`" in (tmp_path / "out/check.md").read_text(encoding="utf-8")
+    page = (tmp_path / "out/check.html").read_text(encoding="utf-8")
+    assert f"To keep the gain: <code>{line}</code>" in html.unescape(page)
 
 
 @pytest.mark.parametrize(

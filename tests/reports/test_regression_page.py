@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from realbench.comparable import Difference
+from realbench.gate import FILES
 from realbench.report import write_reports
 from realbench.reports import _check_page
-from realbench.reports._check_page import PAGE
 from realbench.reports._check_words import Check
 from realbench.reports._text import plain
 from realbench.results import Results, load_run
@@ -25,7 +25,7 @@ from tests.reports.checking import CONTROL, HOSTILE, NEW, OLD, change, empty_run
 
 def write(results: Results, folder: Path) -> Page:
     write_reports(results, folder, ["regression"])
-    return Page.read(folder / PAGE)
+    return Page.read(folder / FILES[0])
 
 
 def articles(page: Page) -> list[str]:
@@ -48,7 +48,7 @@ def out(runs: tuple[Results, Results], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def page(out: Path) -> Page:
-    return Page.read(out / PAGE)
+    return Page.read(out / FILES[0])
 
 
 def colour(out: Path, source: str) -> float:
@@ -197,7 +197,7 @@ def test_the_page_is_valid_html(out: Path, tmp_path: Path) -> None:
     html5lib = pytest.importorskip("html5lib", reason="no html5lib: `pip install html5lib` (or `pip install -e .[dev]`)")
     write(replace(empty_run(tmp_path / "run"), judgement=judgement(mismatches=(HOSTILE,))), tmp_path / "out")
     for folder in (out, tmp_path / "out"):
-        html5lib.HTMLParser(strict=True).parse((folder / PAGE).read_text(encoding="utf-8"))
+        html5lib.HTMLParser(strict=True).parse((folder / FILES[0]).read_text(encoding="utf-8"))
 
 
 def test_every_picture_is_there(page: Page, out: Path) -> None:

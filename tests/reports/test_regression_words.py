@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from realbench.comparable import Difference
 from realbench.gate import Verdict
-from realbench.reports._check_words import NEVER, UNKNOWN, shown_digits, standing, striking
+from realbench.reports._check_words import NEVER, UNKNOWN, standing, striking
 from realbench.tolerance import Rules, Tolerance
 from tests.making import DRIFT, PSNR
 from tests.reports.checking import METRICS, change, checked
@@ -36,7 +37,7 @@ def test_values_have_as_many_decimals_as_it_takes(
 
 
 def test_a_difference_that_no_decimal_shows_ends_somewhere() -> None:
-    assert shown_digits(change("a", 1.0, 1.0 + 1e-15, "worse")) == 9
+    assert change("a", 1.0, 1.0 + 1e-15, "worse").digits == 9
 
 
 @pytest.mark.parametrize(
@@ -134,12 +135,22 @@ def test_counts_tell_means_from_scenes(tmp_path: Path) -> None:
         (["better"], ("my run", "b"), ("To keep the gain:", "realbench accept 'my run' b -o baseline.json")),
         (["better", "lost"], ("run",), ("", "")),
         (["worse", "lost"], ("run",), ("", "")),
-        (["better"], tuple("abcde"), ("To keep the gain:", "realbench accept 'RUN…' -o baseline.json")),
+        (["better"], tuple("abcde"), ("To keep the gain:", "realbench accept a b c d e -o baseline.json")),
+        (
+            ["better"],
+            ("-x", "$(rm -r ~);", "it's"),
+            ("To keep the gain:", """realbench accept ./-x '$(rm -r ~);' 'it'"'"'s' -o baseline.json"""),
+        ),
     ],
 )
 def test_what_to_type_next(tmp_path: Path, verdicts: list[Verdict], runs: tuple[str, ...], advice: tuple[str, str]) -> None:
     changes = [change(str(at), 20, 19, verdict) for at, verdict in enumerate(verdicts)]
-    assert checked(tmp_path / "run", *changes, runs=runs).advice == advice
+    assert checked(tmp_path / "run", *changes, paths=runs).advice == advice
+
+
+@pytest.mark.parametrize("fields", [{"failed": True}, {"mismatches": ("other scenes",)}])
+def test_what_cannot_be_accepted_is_not_advised(tmp_path: Path, fields: dict[str, Any]) -> None:
+    assert checked(tmp_path / "run", change("a", 20, 21, "better"), **fields).advice == ("", "")
 
 
 def test_no_folder_of_this_machine_is_told(tmp_path: Path) -> None:

@@ -133,3 +133,17 @@ def test_groups_follow_region_and_what_is_read(region: str, reads: list[str], na
     info = next(iter(results.columns.values()))
     changed = ColumnInfo.model_validate(info.model_dump() | {"region": region, "reads": reads})
     assert group(changed) == name and place(changed) == list(TITLES).index(name)
+
+
+@pytest.mark.parametrize(("scenes", "told"), [(5, "; ≈ means here: too few scenes to tell"), (6, None)])
+def test_too_few_scenes_stand_out(scenes: int, told: str | None, tmp_path: Path) -> None:
+    run = Made(tmp_path / "run")
+    for at in range(scenes):
+        run.scene(f"s{at}")
+    for at, label in enumerate("ab"):
+        run.row(label)
+        run.scores(label, {f"s{scene}": 10.0 + scene + at for scene in range(scenes)})
+    view = board(Site(load_run(run.write()), tmp_path)).view
+    assert view.status == f"{scenes} scenes; all seeds"
+    first = "5 scenes cannot show a difference at 5 %: with one pair of rows it takes at least 6"
+    assert view.notes == ((first + told,) if told else ())
