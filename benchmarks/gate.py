@@ -33,13 +33,17 @@ SETTINGS = {"rank": 8, "steps": 40, "inference_steps": 5}
 """A fit that a CI runner has time for."""
 METRICS = ("psnr", "psnr-full", "lpips")
 FITS, SEEDS = 8, 8
-"""Of a pool."""
+"""Of a fault's pool."""
+WHOLE_FITS = 16
+"""Of the unchanged code's pool: accepted, calibrated and checked fits are others."""
 REPEATS = 2, 4
-"""Fits and seeds of a run that is accepted or checked."""
-CALIBRATED = 4
-"""Fits of the calibration."""
+"""Fits and seeds of a run that is accepted or checked: the command's own."""
+CALIBRATED = 8
+"""Fits of the calibration: the command's own."""
 WHOLE = "unchanged"
-FIELDS = ("condition", "calibrated", "draw", "exit_code", "headline")
+CASES = ("calibrated", "not calibrated", "other seeds")
+"""The run has the baseline's seeds, as with `check --method`, or (calibrated) other ones."""
+FIELDS = ("condition", "case", "draw", "exit_code", "headline")
 OK, REGRESSION = 0, 1
 
 
@@ -56,6 +60,7 @@ class Asked:
     metrics: Sequence[str] = METRICS
     faults: Sequence[str] = tuple(FAULTS)
     fits: int = FITS
+    whole_fits: int = WHOLE_FITS
     seeds: int = SEEDS
     repeats: tuple[int, int] = REPEATS
     calibrated: int = CALIBRATED
@@ -70,6 +75,15 @@ class Asked:
         """The unchanged code, and the faults."""
         return [WHOLE, *self.faults]
 
+    def held(self, condition: str) -> int:
+        """Fits of a pool."""
+        return self.whole_fits if condition == WHOLE else self.fits
+
+    def draws(self, condition: str, case: str) -> int:
+        """How many checks."""
+        whole = self.resamples if condition == WHOLE else self.per_fault
+        return whole if case == CASES[0] else -(-whole // 4) if case == CASES[1] or condition == WHOLE else 0
+
     def pool(self, condition: str) -> Path:
         return self.out / "pools" / condition
 
@@ -79,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--resamples", type=int, default=400, help="pairs of runs of unchanged code; a quarter as many without calibration")
+    parser.add_argument("--resamples", type=int, default=400, help="checks of unchanged code; a quarter as many of each other case")
     parser.add_argument("--per-fault", type=int, default=40)
     parser.add_argument("--step", nargs="+", choices=STEPS, default=list(STEPS))
     given = parser.parse_args()
@@ -95,7 +109,7 @@ def pools(asked: Asked) -> None:
         folder = asked.pool(condition)
         if not folder.exists() and condition != WHOLE and not FAULTS[condition].refit:
             _fits_of(asked.pool(WHOLE), folder)
-        words = ["run", *asked.words(), "--fits", str(asked.fits), "--seeds", str(asked.seeds), "--out", str(folder)]
+        words = ["run", *asked.words(), "--fits", str(asked.held(condition)), "--seeds", str(asked.seeds), "--out", str(folder)]
         words += [word for metric in asked.metrics for word in ("--metric", metric)]
         words += [word for scene in asked.scenes for word in ("--scene", scene)]
         print(f"pool {condition}", flush=True)
@@ -137,21 +151,20 @@ def _link(source: str, target: str) -> None:
 def judge(asked: Asked) -> None:
     """Draw baselines, calibrations and runs, and check them through the command line."""
     path = asked.out / "verdicts.csv"
-    done = {(line["condition"], line["calibrated"], line["draw"]) for line in _verdicts(path)}
+    done = {(line["condition"], line["case"], line["draw"]) for line in _verdicts(path)}
     with path.open("a", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         if not done:
             table.writerow(FIELDS)
         for condition in asked.conditions:
-            for calibrated in (True, False):
-                draws = asked.resamples if condition == WHOLE else asked.per_fault
-                for draw in range(draws if calibrated else -(-draws // 4)):
-                    if (condition, str(int(calibrated)), str(draw)) not in done:
-                        table.writerow([condition, int(calibrated), draw, *verdict(asked, condition, draw, calibrated=calibrated)])
+            for case in CASES:
+                for draw in range(asked.draws(condition, case)):
+                    if (condition, case, str(draw)) not in done:
+                        table.writerow([condition, case, draw, *verdict(asked, condition, draw, case)])
                         file.flush()
 
 
-def verdict(asked: Asked, condition: str, draw: int, *, calibrated: bool) -> tuple[int, str]:
+def verdict(asked: Asked, condition: str, draw: int, case: str) -> tuple[int, str]:
     """The exit code and last words of one check. Baseline, calibration and run share no fit where both are of the unchanged code."""
     from typer.testing import CliRunner
 
@@ -160,25 +173,29 @@ def verdict(asked: Asked, condition: str, draw: int, *, calibrated: bool) -> tup
     random = np.random.default_rng([draw, *condition.encode()])
     scratch = asked.out / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    fits, seeds = asked.repeats
-    orders = {scene: random.permutation(asked.fits) for scene in _scenes(asked)}
+    fits, count = asked.repeats
+    whole = {scene: random.permutation(asked.whole_fits) for scene in _scenes(asked)}
+    seeds = [int(seed) for seed in random.permutation(asked.seeds)]
+    same, others = sorted(seeds[:count]), sorted(seeds[-count:])
 
-    def drawn(pool: str, name: str, start: int, count: int) -> str:
+    def drawn(pool: str, name: str, start: int, count: int, seeds: Sequence[int]) -> str:
+        orders = whole if pool == WHOLE else {scene: random.permutation(asked.fits) for scene in whole}
         chosen = {scene: [int(fit) for fit in order[start : start + count]] for scene, order in orders.items()}
-        return str(resample(asked.pool(pool), scratch / name, chosen, seeds, random))
+        return str(resample(asked.pool(pool), scratch / name, chosen, seeds))
 
     def run(*words: str) -> tuple[int, str]:
         found = CliRunner().invoke(app, list(words))
         return found.exit_code, found.output
 
     baseline = str(scratch / "baseline.json")
-    code, said = run("accept", drawn(WHOLE, "old", 0, fits), "-o", baseline)
-    if code == 0 and calibrated:
-        code, said = run("calibrate", drawn(WHOLE, "repeats", fits, asked.calibrated), "-b", baseline)
+    code, said = run("accept", drawn(WHOLE, "old", 0, fits, same), "-o", baseline)
+    if code == 0 and case != "not calibrated":
+        code, said = run("calibrate", drawn(WHOLE, "repeats", fits, asked.calibrated, same), "-b", baseline)
     if code != 0:
         raise SystemExit(said)
     start = fits + asked.calibrated if condition == WHOLE else 0
-    code, said = run("check", drawn(condition, "new", start, fits), "-b", baseline, "-o", str(asked.out / "check"))
+    new = drawn(condition, "new", start, fits, others if case == "other seeds" else same)
+    code, said = run("check", new, "-b", baseline, "-o", str(asked.out / "check"))
     headline = next((line for line in said.splitlines() if line.startswith(("regression", "fill quality", "not ", "nothing"))), "")
     return code, headline
 
@@ -187,25 +204,20 @@ def _scenes(asked: Asked) -> list[str]:
     return list(RunFolder(asked.pool(WHOLE)).read_manifest().scenes)
 
 
-def resample(pool: Path, into: Path, fits: Mapping[str, Sequence[int]], seeds: int, random: np.random.Generator) -> Path:
-    """A run folder of some of a pool's fits, and of each some seeds, numbered anew; images are links."""
+def resample(pool: Path, into: Path, fits: Mapping[str, Sequence[int]], seeds: Sequence[int]) -> Path:
+    """A run folder of some of a pool's fits, numbered anew, and some of their seeds; images are links."""
     source, target = RunFolder(pool), RunFolder(into)
     manifest, records = _finished(pool)
     row = manifest.rows[LABEL]
     most = max(len(chosen) for chosen in fits.values())
-    drawn = row.model_copy(update={"fits": [*range(most)], "seeds": [*range(seeds)], "cells": {}})
+    drawn = row.model_copy(update={"fits": [*range(most)], "seeds": [*seeds], "cells": {}})
     target.root.mkdir(parents=True)
     target.write_manifest(manifest.model_copy(update={"rows": {LABEL: drawn}}))
     for scene, chosen in fits.items():
         for new_fit, fit in enumerate(chosen):
-            for new_seed, seed in enumerate(random.permutation(row.seeds)[:seeds]):
-                _copy(
-                    source,
-                    target,
-                    records,
-                    Cell(LABEL, row.fingerprint, scene, fit, int(seed)),
-                    Cell(LABEL, row.fingerprint, scene, new_fit, new_seed),
-                )
+            for seed in seeds:
+                old, new = (Cell(LABEL, row.fingerprint, scene, number, seed) for number in (fit, new_fit))
+                _copy(source, target, records, old, new)
     return target.root
 
 
@@ -218,7 +230,7 @@ def _finished(pool: Path) -> tuple[Manifest, dict[Cell, FillRecord]]:
 
 
 def _copy(source: RunFolder, target: RunFolder, records: Mapping[Cell, FillRecord], old: Cell, new: Cell) -> None:
-    record = records[old].model_copy(update={"fit": new.fit, "seed": new.seed})
+    record = records[old].model_copy(update={"fit": new.fit})
     folder, into = source.cell(old), target.cell(new)
     (into / "scores").mkdir(parents=True)
     for path in [*(folder / name for name in record.files), *(folder / "scores").iterdir()]:
@@ -233,7 +245,7 @@ def reruns(asked: Asked) -> None:
     if not baseline.exists():
         chosen = {scene: [*range(fits)] for scene in _scenes(asked)}
         shutil.rmtree(asked.out / "accepted", ignore_errors=True)
-        folder = resample(asked.pool(WHOLE), asked.out / "accepted", chosen, seeds, np.random.default_rng(0))
+        folder = resample(asked.pool(WHOLE), asked.out / "accepted", chosen, range(seeds))
         for words in (["accept", str(folder), "-o", str(baseline)], ["calibrate", str(asked.pool(WHOLE)), "-b", str(baseline)]):
             if command(asked, WHOLE, words):
                 sys.exit(f"{words[0]}: see {asked.out / WHOLE}.log")
@@ -245,9 +257,9 @@ def reruns(asked: Asked) -> None:
         for condition in asked.conditions:
             if condition not in done:
                 out = asked.out / "reruns" / condition
-                # One fit, since the noise of fits is calibrated; seeds of their own, since what is run again must not be what was accepted.
                 only = [word for scene in asked.scenes for word in ("--scene", scene)]
-                again = [*only, "--fits", "1", "--seeds", f"100-{99 + seeds}", "--out", str(out)]
+                # Unchanged code would repeat what was accepted to the byte: it gets other seeds.
+                again = [*only, *(["--seeds", f"100-{99 + seeds}"] if condition == WHOLE else []), "--out", str(out)]
                 csv.writer(file).writerow((condition, command(asked, condition, ["check", "-b", str(baseline), *asked.words(), *again])))
                 file.flush()
 
@@ -262,19 +274,19 @@ def table(asked: Asked) -> None:
     )
     means = {condition: _means(asked, condition) for condition in asked.conditions}
     metrics = list(means[WHOLE])
-    print(f"| condition | {' | '.join(metrics)} | calibrated | checks | exit code 1 | 95 % interval | end to end |")
+    print(f"| condition | {' | '.join(metrics)} | case | checks | exit code 1 | 95 % interval | end to end |")
     print(f"| {' | '.join(['---'] * (len(metrics) + 6))} |")
     for condition in asked.conditions:
         title = FAULTS[condition].title if condition in FAULTS else condition
         moved = [means[condition][name] - means[WHOLE][name] if condition != WHOLE else means[WHOLE][name] for name in metrics]
         shown = [f"{value:+.3f}" if condition != WHOLE else f"{value:.3f}" for value in moved]
-        for calibrated in ("1", "0"):
-            codes = [int(line["exit_code"]) for line in found if line["condition"] == condition and line["calibrated"] == calibrated]
+        for case in CASES:
+            codes = [int(line["exit_code"]) for line in found if line["condition"] == condition and line["case"] == case]
             if codes:
                 caught = codes.count(REGRESSION)
                 ends = binomtest(caught, len(codes)).proportion_ci(method="exact")
                 cells = [
-                    "yes" if calibrated == "1" else "no",
+                    case,
                     str(len(codes)),
                     f"{100 * caught / len(codes):.1f} %",
                     f"{100 * ends.low:.1f}–{100 * ends.high:.1f} %",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from realbench import __version__, checkout, fingerprint, registry
 from realbench.errors import Exit, NothingMeasured, RealbenchError, UsageError
 from realbench.metric import Direction
-from realbench.records import SCHEMA, Environment, Number, Record, RowHash, RowInfo, now
+from realbench.records import SCHEMA, ColumnInfo, Environment, Number, Record, RowHash, RowInfo, now
 from realbench.store import asked, write_atomic
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ _WORDS = ("inf", "-inf")
 BROKEN = ("failed", "timeout", "missing", "stale")
 """States of cells and scores that could have been there."""
 
-_BY_ROW = ("rows", "scores", "noise")
+MEND = "restore it from version control, or accept a run anew"
+
 Count = Annotated[int, Field(ge=0)]
 Varies: TypeAlias = Literal["nothing", "seeds", "fits"]
 Cells: TypeAlias = dict[str, dict[str, Number]]
@@ -49,17 +50,16 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class BaselineRow(_Part):
-    """A row as it was accepted."""
+class Tested(_Part):
+    """A row as a run has it: all that a check holds against the baseline's."""
 
     method: str
     preset: str | None
     settings: dict[str, Any]
     fingerprint: RowHash
     """Over settings, weights and the source of the method's modules."""
-    oracle: bool
-    varies: Varies
-    """What differs between repeats of a scene: its fits (and their seeds), its seeds alone, or nothing."""
+    source: str = ""
+    """Of the method's code alone; empty in files of earlier versions."""
     fits: list[Count]
     seeds: list[Count]
     weights: dict[str, str] = Field(default_factory=dict)
@@ -68,6 +68,15 @@ class BaselineRow(_Part):
     """Torch devices of all fills, such as `cpu` or `cuda:0`."""
     environment: Environment | None = None
     """Of the first finished fill."""
+
+
+class BaselineRow(Tested):
+    """A row as it was accepted."""
+
+    varies: Varies
+    """What differs between repeats of a scene: its fits (and their seeds), its seeds alone, or nothing."""
+    oracle: Literal[False] = Field(default=False, exclude=True)
+    """Stood in files of earlier versions: rows that read the truth are never accepted."""
 
 
 class BaselineMetric(_Part):
@@ -81,6 +90,21 @@ class BaselineMetric(_Part):
     digits: int
     source: str
     """Hash of the metric's source and pinned weights; other code under one signature is under test too."""
+    devices: list[str] = Field(default_factory=list)
+    """Torch devices of all scores; empty in files of earlier versions."""
+    environment: Environment | None = None
+    """Where and with what scores were made, the first of them where they differ."""
+
+    @classmethod
+    def of(cls, info: ColumnInfo, made: Sequence[Environment] = ()) -> Self:
+        """A metric as a run has it, its scores made in these environments."""
+        shared = {name: getattr(info, name) for name in cls.model_fields if name in ColumnInfo.model_fields}
+        return cls(**shared, devices=sorted({one.device for one in made}), environment=made[0] if made else None)
+
+    @property
+    def mean_digits(self) -> int:
+        """Decimals of a mean: one where single scores are whole numbers."""
+        return max(self.digits, 1)
 
     @property
     def spec(self) -> str:
@@ -112,6 +136,11 @@ class Accepted(_Part):
     """Of realbench, where it ran from a clone."""
     project: str = ""
     """Of the repository that was worked in when the runs were made; see Invocation."""
+
+    @property
+    def code(self) -> str:
+        """The project's commit, else realbench's own."""
+        return self.project or self.commit
 
 
 class Baseline(Record):
@@ -154,24 +183,20 @@ def accept(results: Results) -> Baseline:
     Raises RealbenchError where a cell or score is failed, missing or stale, NothingMeasured where there is no score, and UsageError
     where two runs hold one cell.
     """
-    once(results)
-    _whole(results)
+    refuse_shared_cells(results)
     labels = [label for label, row in results.rows.items() if not row.oracle]
     lines = results.scores()
     lines = lines[lines["label"].isin(labels)]
+    _refuse_broken(results, labels, lines)
     if not (lines["state"] == "ok").any():
         raise NothingMeasured("no score to accept: the runs hold none but of rows that read the ground truth")
-    scenes = {name: info.digests for name, info in results.scenes.items() if info.digests}
-    metrics = {
-        signature: BaselineMetric(**{name: getattr(info, name) for name in BaselineMetric.model_fields})
-        for signature, info in results.columns.items()
-    }
-    rows = {label: row(results, label) for label in labels}
-    feather = results.runs[0][2].feather
-    last = results.runs[-1][2].invocations[-1:]
-    made = Accepted(when=now(), version=__version__, commit=checkout.state(), project=last[0].project if last else "")
-    suite = results.runs[0][2].suite
-    return Baseline(suite=suite, feather=feather, scenes=scenes, rows=rows, metrics=metrics, scores=cells_of(lines), accepted=made)
+    metrics = {name: BaselineMetric.of(info, results.environments.get(name, ())) for name, info in results.columns.items()}
+    rows = {label: BaselineRow(**dict(row), varies=varies(results.rows[label])) for label, row in tested(results, labels).items()}
+    first, last = results.runs[0][2], results.runs[-1][2]
+    made = Accepted(when=now(), version=__version__, commit=checkout.state(), project=project(results))
+    return Baseline(
+        suite=first.suite, feather=last.feather, scenes=digests(results), rows=rows, metrics=metrics, scores=cells_of(lines), accepted=made
+    )
 
 
 def cells_of(lines: pd.DataFrame) -> dict[str, dict[str, dict[str, Cells]]]:
@@ -184,74 +209,53 @@ def cells_of(lines: pd.DataFrame) -> dict[str, dict[str, dict[str, Cells]]]:
     return found
 
 
-def once(results: Results) -> None:
+def tested(results: Results, labels: Sequence[str]) -> dict[str, Tested]:
+    """These rows, by label, as the runs have them."""
+    cells = results.fills()
+    done = cells[cells["state"] == "ok"]
+    folders = {name: folder for name, folder, _ in results.runs}
+    devices = done.dropna(subset="device").groupby("label")["device"].unique()
+    records = {
+        label: folders[run].read_fill(cell)
+        for label, run, cell in done.drop_duplicates("label")[["label", "run", "cell"]].itertuples(index=False, name=None)
+        if label in labels
+    }
+    found = {}
+    for label in labels:
+        info, record = results.rows[label], records.get(label)
+        found[label] = Tested(
+            method=info.method, preset=info.preset, settings=info.settings, fingerprint=info.fingerprint, source=info.source,
+            fits=info.fits, seeds=info.seeds, weights=record.weights if record else {}, devices=sorted(devices.get(label, ())),
+            environment=record.environment if record else None,
+        )  # fmt: skip
+    return found
+
+
+def digests(results: Results) -> dict[str, dict[str, str]]:
+    """Content hashes by scene and part; a scene that was never in order has none."""
+    return {name: info.digests for name, info in results.scenes.items() if info.digests}
+
+
+def project(results: Results) -> str:
+    """The commit of the repository that was worked in when the last of these runs was worked on; empty where nobody knows."""
+    last = results.runs[-1][2].invocations[-1:]
+    return last[0].project if last else ""
+
+
+def classes(devices: Iterable[object]) -> tuple[str, ...]:
+    """Classes of devices (cpu, cuda, mps)."""
+    return tuple(sorted({str(device).partition(":")[0] for device in devices}))
+
+
+def refuse_shared_cells(results: Results) -> None:
     """Raises UsageError where two runs hold one cell: results show the first one's, so that a good run would hide a bad one."""
     seen: dict[tuple[str, str, int, int], str] = {}
     for name, _, manifest in results.runs:
         for cell in asked(manifest):
             other = seen.setdefault((cell.label, cell.scene, cell.fit, cell.seed), name)
-            if other != name:
+            if other != name and not manifest.rows[cell.label].oracle:
                 where = f"{cell.label}, scene {cell.scene}, fit {cell.fit}, seed {cell.seed}"
                 raise UsageError(f"the runs {other} and {name} both hold {where}: give one of them")
-
-
-def dropped(old: Baseline, new: Baseline) -> list[str]:
-    """What an older baseline has and a newer one would not, in words; see `merged` for the rows that can be kept."""
-    lacking = [f"scene {name}" for name in old.scenes if name not in new.scenes]
-    shared = {signature for label in old.rows if label in new.rows for signature in old.scores.get(label, ())}
-    lacking += [f"metric {signature}" for signature in sorted(shared - {*new.metrics})]
-    gone = [label for label in old.rows if label not in new.rows]
-    if gone and old.scenes != new.scenes:
-        lacking += [f"row {label} (the scenes are others)" for label in gone]
-    elif gone and old.feather != new.feather:
-        lacking += [f"row {label} (its fills have another feather)" for label in gone]
-    elif gone and any(old.metrics[name].source != metric.source for name, metric in new.metrics.items() if name in old.metrics):
-        lacking += [f"row {label} (it was scored by other code of the metrics)" for label in gone]
-    return lacking
-
-
-def merged(old: Baseline, new: Baseline) -> tuple[Baseline, list[str]]:
-    """The new baseline with the rows of the old one that it lacks, and their labels; none where `dropped` names any."""
-    kept = [label for label in old.rows if label not in new.rows]
-    if not kept or dropped(old, new):
-        return new, []
-    parts = {
-        name: {**{label: part for label, part in getattr(old, name).items() if label in kept}, **getattr(new, name)} for name in _BY_ROW
-    }
-    return new.model_copy(update={**parts, "metrics": {**old.metrics, **new.metrics}}), kept
-
-
-def kept_noise(old: Baseline, new: Baseline) -> dict[str, dict[str, dict[str, Noise]]]:
-    """The noise of an older baseline that a newer one may keep: of rows (by fingerprint), metrics and scenes that are the same."""
-    same = {scene for scene, digests in new.scenes.items() if old.scenes.get(scene) == digests}
-    found = {
-        label: {
-            signature: {scene: noise for scene, noise in scenes.items() if scene in same}
-            for signature, scenes in metrics.items()
-            if signature in new.scores[label]
-        }
-        for label, metrics in old.noise.items()
-        if label in new.rows and _same(old.rows[label], new.rows[label])
-    }
-    return {label: metrics for label, metrics in found.items() if any(metrics.values())}
-
-
-def _same(old: BaselineRow, new: BaselineRow) -> bool:
-    return old.fingerprint == new.fingerprint and old.varies == new.varies
-
-
-def repeats(baseline: Baseline, labels: Iterable[str]) -> tuple[int, str]:
-    """The number of fits, and the seeds as `--seeds` takes them, that these rows were accepted with; of all rows where none is known.
-
-    Raises UsageError where the seeds are no range.
-    """
-    rows = [baseline.rows[label] for label in labels if label in baseline.rows] or [*baseline.rows.values()]
-    seeds = sorted({seed for row in rows for seed in row.seeds})
-    if not seeds:
-        raise UsageError("the baseline has no row: accept a run")
-    if len(seeds) != seeds[-1] - seeds[0] + 1:
-        raise UsageError(f"the baseline has the seeds {', '.join(map(str, seeds))}, which are no range: give --seeds")
-    return max(len(row.fits) for row in rows), f"{seeds[0]}-{seeds[-1]}"
 
 
 def read(path: Path) -> Baseline:
@@ -260,20 +264,28 @@ def read(path: Path) -> Baseline:
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(f"{path}: larger than {MOST_BYTES >> 20} MiB; expected a file that `realbench accept` wrote")
         data = path.read_bytes()
-        found = Baseline.model_validate_json(data)
     except FileNotFoundError:
         raise BaselineError(f"{path}: no baseline there; `realbench accept RUN -o {path}` makes one") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    try:
+        return parse(data, path)
+    except UsageError as error:
+        raise UsageError(f"{error}; {MEND}") from error
+
+
+def parse(data: bytes, name: object) -> Baseline:
+    """A baseline from its file's bytes. Raises UsageError, which begins with `name`, where they are none or not as they were written."""
+    try:
+        found = Baseline.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        say = f"{path}: not a baseline of schema {SCHEMA} ({where}: {first['msg']})"
-        raise UsageError(f"{say}; restore it from version control, or accept a run anew") from error
+        raise UsageError(f"{name}: not a baseline of schema {SCHEMA} ({where}: {first['msg']})") from error
     if found.schema_version != SCHEMA:
-        raise UsageError(f"{path}: of schema {found.schema_version}, expected {SCHEMA}; accept a run anew")
+        raise UsageError(f"{name}: of schema {found.schema_version}, expected {SCHEMA}")
     if found.content != content(json.loads(data)):
-        raise UsageError(f"{path}: not as it was written, edited or merged by hand; restore one version, or accept a run anew")
+        raise UsageError(f"{name}: not as it was written, edited or merged by hand")
     return found
 
 
@@ -288,8 +300,18 @@ def content(data: Mapping[str, Any]) -> str:
     return fingerprint.of_data({name: value for name, value in data.items() if name != "content"})
 
 
-def _whole(results: Results) -> None:
-    for what, lines in (("cells", results.cells()), ("scores", results.scores())):
+def varies(info: RowInfo) -> Varies:
+    """What differs between repeats, by the method's card; what the run shows where the method is not installed."""
+    try:
+        card = registry.method(info.method, info.settings).card
+    except RealbenchError:
+        return "fits" if len(info.fits) > 1 else "seeds" if len(info.seeds) > 1 else "nothing"
+    return "nothing" if not card.stochastic else "fits" if card.fits else "seeds"
+
+
+def _refuse_broken(results: Results, labels: Sequence[str], scores: pd.DataFrame) -> None:
+    cells = results.cells()
+    for what, lines in (("cells", cells[cells["label"].isin(labels)]), ("scores", scores)):
         broken = lines[lines["state"].isin(BROKEN)]
         if len(broken):
             first = broken.iloc[0]
@@ -299,34 +321,6 @@ def _whole(results: Results) -> None:
     refused = [name for name, info in results.scenes.items() if info.refused]
     if refused:
         raise RealbenchError(f"scene {refused[0]} was refused ({results.scenes[refused[0]].refused}); mend it, run again, then accept")
-
-
-def row(results: Results, label: str) -> BaselineRow:
-    """A row as these runs have it."""
-    info = results.rows[label]
-    cells = results.fills()
-    done = cells[(cells["label"] == label) & (cells["state"] == "ok")]
-    environment, weights = None, {}
-    if len(done):
-        first = done.iloc[0]
-        folder = next(folder for name, folder, _ in results.runs if name == first["run"])
-        record = folder.read_fill(first["cell"])
-        if record is not None:
-            environment, weights = record.environment, record.weights
-    return BaselineRow(
-        method=info.method, preset=info.preset, settings=info.settings, fingerprint=info.fingerprint, oracle=info.oracle,
-        varies=varies(info), fits=info.fits, seeds=info.seeds, weights=weights,
-        devices=sorted({*done["device"].dropna()}), environment=environment,
-    )  # fmt: skip
-
-
-def varies(info: RowInfo) -> Varies:
-    """What differs between repeats, by the method's card; what the run shows where the method is not installed."""
-    try:
-        card = registry.load("methods", info.method).card
-    except RealbenchError:
-        return "fits" if len(info.fits) > 1 else "seeds" if len(info.seeds) > 1 else "nothing"
-    return "nothing" if not card.stochastic else "fits" if card.fits else "seeds"
 
 
 def _numbers(scores: Mapping[str, Mapping[str, Mapping[str, Cells]]]) -> Iterator[float]:

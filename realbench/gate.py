@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from realbench import noise, statistics
-from realbench.baseline import BROKEN, Baseline, BaselineMetric, Cells, cells_of, once
+from realbench import checkout, groups, noise, statistics
+from realbench.baseline import BROKEN, Baseline, BaselineMetric, Cells, cells_of, refuse_shared_cells, tested
 from realbench.comparable import Difference, changed, devices, mismatches
 from realbench.errors import Exit, UsageError
 from realbench.noise import NONE, UNKNOWN, Sample, Variance
-from realbench.pairs import holm, sign_flip
+from realbench.pairs import holm, least_p, sign_flip
 from realbench.results import Results
-from realbench.statistics import LEAST_SCENES
+from realbench.statistics import LEAST_SCENES, difference
+from realbench.text import typed
 from realbench.tolerance import Rules
 
 if TYPE_CHECKING:
@@ -38,6 +41,10 @@ MEANING: Mapping[Verdict, str] = {
     "lost": "the baseline has scores that the run lacks",
     "shown": "beyond the tolerance, or lost, of a metric that does not gate",
 }
+FILES = ("check.html", "check.json", "check.xml", "check.md")
+"""What the report of a check is: the page, and the same as data, for JUnit's readers and in Markdown."""
+BASELINE = Path("baseline.json")
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,16 @@ class Change:
         """after - before; equal infinite scores differ by 0."""
         if self.moved is not None or self.before is None or self.after is None:
             return self.moved
-        return _difference(self.before, self.after)
+        return difference(self.before, self.after)
+
+    @property
+    def digits(self) -> int:
+        """Decimals to show: the metric's, and more where a change that counts would read as none."""
+        digits, found = self.metric.mean_digits, self.difference
+        if self.verdict != "same" and found and math.isfinite(found):
+            while digits < _MOST_DIGITS and not f"{abs(found):.{digits}f}".strip("0."):
+                digits += 1
+        return digits
 
     @property
     def gain(self) -> float | None:
@@ -98,6 +114,10 @@ class Judgement:
     """When, and from which commit, the baseline was made."""
     runs: tuple[str, ...] = ()
     """Names of the runs judged."""
+    paths: tuple[str, ...] = ()
+    """Their folders, as they were given."""
+    baseline: str = str(BASELINE)
+    """The baseline's file, as it was given."""
     failed: bool = False
     """Cells of the run that was made for this check failed, be they in the baseline or not."""
     blind: bool = False
@@ -122,6 +142,18 @@ class Judgement:
         return Exit.DONE if judged else Exit.NOTHING_MEASURED
 
     @property
+    def advice(self) -> Literal["gain", "drop", ""]:
+        """What accepting these runs would do: keep a gain, or take a drop for good; empty where nothing is to be accepted, or not whole."""
+        if self.mismatches or self.failed or self.having("lost"):
+            return ""
+        return "drop" if self.having("worse") else "gain" if self.having("better") else ""
+
+    @property
+    def accepting(self) -> str:
+        """The line to type that accepts these runs."""
+        return accepting(self.paths, self.baseline)
+
+    @property
     def headline(self) -> str:
         """The verdict in one sentence."""
         worse, lost = self.having("worse"), self.having("lost")
@@ -141,6 +173,11 @@ class Judgement:
         return "fill quality holds" + (f"; {_count(better)} improved" if better else "")
 
 
+def accepting(runs: Iterable[str | Path], baseline: str | Path) -> str:
+    """The line to type that accepts runs, for a shell."""
+    return f"realbench accept {' '.join(map(typed, runs))} -o {typed(baseline)}"
+
+
 def judge(
     baseline: Baseline,
     results: Results,
@@ -149,6 +186,7 @@ def judge(
     labels: Sequence[str] = (),
     strict: bool = False,
     failed: bool = False,
+    path: str | Path = BASELINE,
 ) -> Judgement:
     """Compare results with a baseline.
 
@@ -157,57 +195,57 @@ def judge(
         labels: the rows to compare; empty: all of the baseline's.
         strict: another class of device is a mismatch, not a warning.
         failed: the run that was made for this check had failed cells.
+        path: the baseline's file, for the line that accepts the run.
     """
     rules = rules or Rules()
-    once(results)
+    refuse_shared_cells(results)
     if unknown := rules.unknown(baseline.metrics):
-        raise UsageError(f"realbench.toml names {unknown[0]}, which no metric of the baseline is: {', '.join(sorted(_names(baseline)))}")
-    rows = list(labels) or list(baseline.rows)
-    apart = devices(baseline, results, rows)
-    wrong = (*mismatches(baseline, results, rows), *(apart if strict else ()))
-    warnings = [] if strict else [*apart]
-    commit = baseline.accepted.project or baseline.accepted.commit
-    accepted = " from commit ".join(filter(None, (baseline.accepted.when, commit[:12])))
-    differences = tuple(changed(baseline, results, [label for label in rows if label in results.rows and label in baseline.rows]))
+        names = sorted({metric.metric for metric in baseline.metrics.values()})
+        raise UsageError(f"{rules.file} names {unknown[0]}, which no metric of the baseline is: {', '.join(names)}")
+    asked = list(labels) or list(baseline.rows)
+    rows = tested(results, [label for label in asked if label in results.rows and label in baseline.rows])
+    held = dict.fromkeys(signature for label in rows for signature in baseline.scores.get(label, ()))
+    metrics = {name: BaselineMetric.of(info, results.environments.get(name, ())) for name, info in results.columns.items() if name in held}
+    apart = devices(baseline, rows, metrics)
+    wrong = (*mismatches(baseline, results, asked), *(apart if strict else ()))
+    changes = () if wrong else _compared(baseline, results, rules, asked)
+    powerless, blind = _power(changes, rules)
+    return Judgement(
+        changes, wrong, tuple(changed(baseline, results, rows, metrics)), (*(() if strict else apart), *powerless), rules, baseline.suite,
+        " from commit ".join(filter(None, (baseline.accepted.when, checkout.short(baseline.accepted.code)))),
+        runs=tuple(name for name, _, _ in results.runs), paths=tuple(str(folder.root) for _, folder, _ in results.runs),
+        baseline=str(path), failed=failed, blind=blind,
+    )  # fmt: skip
+
+
+def _compared(baseline: Baseline, results: Results, rules: Rules, labels: Sequence[str]) -> tuple[Change, ...]:
+    """The changes, in the order of the rows, and of metrics as leaderboards have it: those of the hole first."""
     lines = results.scores()
-    changes = () if wrong else tuple(compare(baseline, cells_of(lines), rules, labels=rows, broken=_broken(lines)))
-    warnings += _powerless(changes, rules)
-    names = tuple(name for name, _, _ in results.runs)
-    blind = bool(changes) and not any(_could_drop(change, changes, rules) for change in changes)
-    return Judgement(changes, wrong, differences, tuple(warnings), rules, baseline.suite, accepted, names, failed, blind)
+    found = compare(baseline, cells_of(lines), rules, labels=labels, broken=_broken(lines))
+    columns = sorted(results.columns, key=lambda name: groups.place(results.columns[name]))
+    places = {name: at for at, name in enumerate(columns)}
+    return tuple(sorted(found, key=lambda one: (labels.index(one.label), places[one.signature])))
 
 
-def _names(baseline: Baseline) -> set[str]:
-    return {metric.metric for metric in baseline.metrics.values()}
-
-
-def _could_drop(change: Change, changes: Sequence[Change], rules: Rules) -> bool:
-    """Whether some score of the run would have made this change a drop."""
-    if change.p is None or not rules.gates(change.signature, change.metric):
-        return False
-    return change.deviation is not None or _least(change, changes, rules) <= rules.level
-
-
-def _least(mean: Change, changes: Sequence[Change], rules: Rules) -> float:
-    """The smallest adjusted p-value that the signs of scenes' differences can have for a mean."""
-    means = [one for one in changes if not one.scene and one.p is not None and rules.gates(one.signature, one.metric)]
-    scenes = sum(bool(one.scene) and one.difference is not None for one in changes if _row(one) == _row(mean))
-    return float(2 * len(means) * 0.5**scenes)
-
-
-def _powerless(changes: Sequence[Change], rules: Rules) -> Iterator[str]:
-    """What this check could not have found, whatever the scores."""
+def _power(changes: Sequence[Change], rules: Rules) -> tuple[list[str], bool]:
+    """What this check could not have found, whatever the scores, in sentences; and whether it could have found nothing at all."""
+    gating = [one for one in changes if one.p is not None and rules.gates(one.signature, one.metric)]
+    means = [one for one in gating if not one.scene]
+    scenes = Counter(_row(one) for one in changes if one.scene and one.difference is not None)
+    # The smallest adjusted p-value that the signs of scenes' differences can have for a mean: one-sided (/ 2), in two families (· 2).
+    by_signs = {_row(one): len(means) * least_p(scenes[_row(one)]) for one in means if one.deviation is None}
+    told = []
     advice = (
         "`realbench calibrate` measures once what chance does, or accept and check runs with --fits 2 (--seeds 4 where nothing is fitted)"
     )
     if any(change.verdict == "unknown" for change in changes):
-        yield f"some changes cannot be told from chance, since no fit (or seed) was repeated: {advice}"
-    for mean in changes:
-        if mean.scene or mean.p is None or mean.deviation is not None or not rules.gates(mean.signature, mean.metric):
-            continue
-        if _least(mean, changes, rules) > rules.level:
-            scenes = sum(bool(one.scene) and one.difference is not None for one in changes if _row(one) == _row(mean))
-            yield f"{mean.label} {mean.metric.title}: {scenes} scenes without repeats cannot show a drop at level {rules.level:g}: {advice}"
+        told.append(f"some changes cannot be told from chance, since no fit (or seed) was repeated: {advice}")
+    for mean in means:
+        if by_signs.get(_row(mean), 0.0) > rules.level:
+            say = f"{scenes[_row(mean)]} scenes without repeats cannot show a drop at level {rules.level:g}"
+            told.append(f"{mean.label} {mean.metric.title}: {say}: {advice}")
+    able = any(one.deviation is not None or by_signs.get(_row(one), 1.0) <= rules.level for one in gating)
+    return told, bool(changes) and not able
 
 
 def _row(change: Change) -> tuple[str, str]:
@@ -263,7 +301,7 @@ class _Judge:
         both = [scene for scene, sample in after.items() if not math.isnan(sample.mean)]
         if both:
             old, new = (statistics.mean(side[scene].mean for scene in both) for side in (before, after))
-            apart = [_difference(before[scene].mean, after[scene].mean) for scene in both]
+            apart = [difference(before[scene].mean, after[scene].mean) for scene in both]
             together = noise.total([spread[scene] for scene in both])
             flipped = _flipped(apart) if together.freedom <= 0 else None
             # Without a mean, some scenes are infinitely better and others infinitely worse: they speak for themselves.
@@ -316,10 +354,6 @@ def _flipped(differences: Sequence[float]) -> float | None:
 
 def _deviation(variance: Variance) -> float | None:
     return math.sqrt(variance.value) if variance.freedom > 0 or variance is NONE else None
-
-
-def _difference(before: float, after: float) -> float:
-    return 0.0 if before == after else after - before
 
 
 def _declined(before: Cells, after: Cells) -> str:

@@ -14,7 +14,7 @@ from realbench.errors import UsageError
 from realbench.noise import Sample
 from realbench.points import Point
 from realbench.steps import FALSE_ALARMS, LEAST_POINTS, Step, steps
-from realbench.text import signed
+from realbench.text import listed, signed
 from realbench.tolerance import usual
 
 
@@ -56,7 +56,7 @@ class Series:
     @property
     def digits(self) -> int:
         """Decimals of a mean."""
-        return max(self.metric.digits, 1)
+        return self.metric.mean_digits
 
     @cached_property
     def steps(self) -> tuple[Entry, ...]:
@@ -94,7 +94,7 @@ class History:
         if not count:
             return ""
         share = f"{100 * FALSE_ALARMS:g} %"
-        return f"independent noise alone shows a step in up to {share} of series (docs/history.md), of which here are {count}"
+        return f"independent normal noise alone shows a step in up to {share} of series (docs/history.md), of which here are {count}"
 
 
 def history(points: Iterable[Point], *, metrics: Sequence[str] = (), rows: Sequence[str] = (), notes: Iterable[str] = ()) -> History:
@@ -102,7 +102,7 @@ def history(points: Iterable[Point], *, metrics: Sequence[str] = (), rows: Seque
 
     Raises UsageError for a metric or row that no point has.
     """
-    ordered = sorted(points, key=lambda point: point.when)
+    ordered, again = _each_once(sorted(points, key=lambda point: point.when))
     newest = ordered[::-1]
     known = {signature: metric for point in ordered for signature, metric in point.metrics.items()}
     labels = [*dict.fromkeys(label for point in newest for label in point.scores)]
@@ -113,7 +113,20 @@ def history(points: Iterable[Point], *, metrics: Sequence[str] = (), rows: Seque
     places = ((label, signature) for signature in wanted for label in labels if not rows or label in rows)
     mine = ((*place, [point for point in ordered if point.has(*place)]) for place in places)
     found = tuple(_series(label, signature, points) for label, signature, points in mine if points)
-    return History(found, tuple(ordered), (*notes, *_absent(found, ordered)))
+    return History(found, tuple(ordered), (*notes, *again, *_absent(found, ordered)))
+
+
+def _each_once(points: Iterable[Point]) -> tuple[list[Point], list[str]]:
+    """Points without those that are the one before over again, which would count as a measurement more, and what to tell of them."""
+    found: list[Point] = []
+    told = []
+    for point in points:
+        if found and point.repeats(found[-1]):
+            first, second = (f"{one.name} ({one.title})" if one.commit else one.name for one in (found[-1], point))
+            told.append(f"{first} and {second} are one point: the same scores, made at the same commit")
+        else:
+            found.append(point)
+    return found, told
 
 
 def _series(label: str, signature: str, points: Sequence[Point]) -> Series:
@@ -148,7 +161,7 @@ def _common(points: Sequence[Point], samples: Sequence[Mapping[str, Sample]]) ->
         lacking = [point.title for point, one in zip(points, samples, strict=True) if scene not in one]
         contents = {str(sorted(point.scenes.get(scene, {}).items())) for point in points if scene in point.scenes}
         if lacking:
-            left_out[scene] = f"no score at {_listed(lacking)}"
+            left_out[scene] = f"no score at {listed(lacking)}"
         elif len(contents) > 1:
             left_out[scene] = f"its content differs: there are {len(contents)} of that name"
     return tuple(scene for scene in scenes if scene not in left_out), left_out
@@ -187,14 +200,14 @@ def _absent(series: Iterable[Series], points: Sequence[Point]) -> Iterator[str]:
         there = {id(entry.point) for entry in one.entries}
         lacking = [point.title for point in points if id(point) not in there]
         if lacking:
-            yield f"{one.label} {one.metric.title}: nothing at {_listed(lacking)} under {one.signature}"
+            yield f"{one.label} {one.metric.title}: nothing at {listed(lacking)} under {one.signature}"
 
 
 def _known(option: str, wanted: Iterable[str], names: Iterable[str]) -> None:
     there = [*dict.fromkeys(names)]
     for name in wanted:
         if name not in there:
-            raise UsageError(f"{option} {name}: no point has it; there is {_listed(there)}")
+            raise UsageError(f"{option} {name}: no point has it; there is {listed(there)}")
 
 
 def _names(signature: str, metric: BaselineMetric) -> tuple[str, str, str]:
@@ -202,8 +215,4 @@ def _names(signature: str, metric: BaselineMetric) -> tuple[str, str, str]:
 
 
 def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else 0.0 if before == after else after - before
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") if names else "none"
+    return None if before is None or after is None else statistics.difference(before, after)

@@ -2,14 +2,15 @@
 
 The scenes are given: a check asks whether these scenes got worse, so only repeats are random. Fits and seeds are exchangeable, those of
 the baseline and those of the run. Two to eight of them are too few to resample (a bootstrap of two values has half their variance), so
-noise is taken as normal with an estimated variance: the t distribution, which is what a parametric bootstrap with that variance comes to.
+noise is taken as normal with an estimated variance: the t distribution, exact for one scene with its own variance, else an approximation.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -28,14 +29,17 @@ class Sample:
 
     fits: tuple[Floats, ...]
     """The scores of each fit's seeds, in any order; a fit without a score is left out."""
+    drawn: frozenset[str] = frozenset()
+    """The seeds that any fit has a score of."""
 
     @classmethod
     def of(cls, cells: Cells) -> Sample:
         """From scores by fit and seed; cells without one are left out."""
-        fits = (np.array([value for value in seeds.values() if value is not None], dtype=np.float64) for seeds in cells.values())
-        return cls(tuple(fit for fit in fits if fit.size))
+        known = [{seed: value for seed, value in seeds.items() if value is not None} for seeds in cells.values()]
+        fits = (np.array([*seeds.values()], dtype=np.float64) for seeds in known if seeds)
+        return cls(tuple(fits), frozenset(seed for seeds in known for seed in seeds))
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Over seeds, then over fits. NaN without a score, and with infinite ones of both signs."""
         with np.errstate(invalid="ignore"):
@@ -69,12 +73,10 @@ NONE = Variance(0.0, math.inf)
 """Of what never varies."""
 
 
-def measured(samples: Sequence[Sample]) -> Noise:
-    """One scene's noise from the repeats of one or more runs."""
-    fit, seed = _between_fits(samples), _between_seeds(samples)
-    seeds = [fit.size for sample in samples for fit in sample.fits]
-    harmonic = len(seeds) / sum(1 / count for count in seeds) if seeds else 1.0
-    return Noise(fit=fit.value, fit_freedom=int(fit.freedom), seed=seed.value, seed_freedom=int(seed.freedom), seeds=harmonic)
+def measured(sample: Sample) -> Noise:
+    """One scene's noise from its repeats."""
+    fit, seed = _between_fits([sample]), _between_seeds([sample])
+    return Noise(fit=fit.value, fit_freedom=int(fit.freedom), seed=seed.value, seed_freedom=int(seed.freedom), seeds=sample.seeds)
 
 
 def differences(
@@ -86,24 +88,22 @@ def differences(
     """
     if varies == "nothing":
         return dict.fromkeys(after, NONE)
-    own = {scene: _unit((before[scene], sample), calibrated.get(scene), varies) for scene, sample in after.items()}
-    together = Variance.pooled(own.values())
-    prior = Variance(together.value, min(prior_freedom([*own.values()]), together.freedom))
-    return {
-        scene: _difference(_moderated(unit, prior, together), before[scene], after[scene], varies) if together.freedom else UNKNOWN
-        for scene, unit in own.items()
-    }
+    pairs = {scene: (before[scene], sample) for scene, sample in after.items()}
+    units = _moderated({scene: _unit(pair, calibrated.get(scene), varies) for scene, pair in pairs.items()})
+    parts = {scene: [_scaled(units[scene], _repeats(*pair, varies))] for scene, pair in pairs.items()}
+    apart = {scene: _apart(*pair) for scene, pair in pairs.items()}
+    if varies == "fits" and any(apart.values()):
+        # What seeds have in common in all fits does not show between the fits of one run, but does between runs with other seeds.
+        seeds = _moderated({scene: _of_seeds(pair, calibrated.get(scene)) for scene, pair in pairs.items()})
+        parts = {scene: [*found, _scaled(seeds[scene], apart[scene])] if apart[scene] else found for scene, found in parts.items()}
+    return {scene: _sum(found) for scene, found in parts.items()}
 
 
 def total(parts: Sequence[Variance]) -> Variance:
     """The variance of the mean of independent differences, with Satterthwaite's degrees of freedom; UNKNOWN where one of them is."""
-    if not parts or any(part.freedom <= 0 for part in parts):
-        return UNKNOWN
-    value = sum(part.value for part in parts)
-    inverse = sum(part.value**2 / part.freedom for part in parts)
-    freedom = value**2 / inverse if inverse > 0 else min(part.freedom for part in parts)
+    found = _sum(parts)
     # Moderated variances share what all scenes know, so they are not as independent as the formula takes them to be.
-    return Variance(value / len(parts) ** 2, min(freedom, *(part.shared for part in parts)))
+    return Variance(found.value / len(parts) ** 2, min(found.freedom, found.shared)) if found.freedom else UNKNOWN
 
 
 def p_value(drop: float, noise: Variance) -> float | None:
@@ -129,8 +129,28 @@ def _unit(samples: Sequence[Sample], calibrated: Noise | None, varies: Varies) -
 
 
 def _with_seeds(noise: Noise, seeds: float) -> float:
-    """A fit's variance if it had another number of seeds than at the calibration."""
-    return max(0.0, noise.fit - noise.seed / noise.seeds) + noise.seed / seeds
+    """A fit's variance if it had another number of seeds than at the calibration: at most, since fits have their seeds in common.
+
+    So a seed's variance is not all within the variance of fits' means, and more seeds may lower that by nothing.
+    """
+    return noise.fit + noise.seed * max(0.0, 1 / seeds - 1 / noise.seeds)
+
+
+def _of_seeds(samples: Sequence[Sample], calibrated: Noise | None) -> Variance:
+    """Of one seed, of a method that fits; the seeds of a run's fits are the same ones, so they count once."""
+    found = (_between_seeds([sample]) for sample in samples)
+    own = Variance.pooled(
+        Variance(part.value, min(part.freedom, len(sample.drawn) - 1)) for part, sample in zip(found, samples, strict=True)
+    )
+    if own.freedom or calibrated is None:
+        return own
+    return Variance(calibrated.seed, min(calibrated.seed_freedom, calibrated.seeds - 1))
+
+
+def _apart(before: Sample, after: Sample) -> float:
+    """The variance of the difference of two means over seeds, of which some are the same, in a seed's variance; 0 where all are."""
+    one, other, both = len(before.drawn), len(after.drawn), len(before.drawn & after.drawn)
+    return 1 / one + 1 / other - 2 * both / (one * other) if one and other else 0.0
 
 
 def prior_freedom(own: Sequence[Variance]) -> float:
@@ -153,14 +173,34 @@ def prior_freedom(own: Sequence[Variance]) -> float:
     return 2 * float(brentq(lambda half: polygamma(1, half) - beyond, 1e-6, PRIOR / 2))
 
 
-def _moderated(own: Variance, prior: Variance, together: Variance) -> Variance:
-    found = Variance.pooled([own, prior])
-    return Variance(found.value, min(found.freedom, together.freedom), together.freedom)
+def _moderated(own: Mapping[str, Variance]) -> dict[str, Variance]:
+    """Each scene's variance with some of that of all scenes together; UNKNOWN without a repeat anywhere."""
+    together = Variance.pooled(own.values())
+    if not together.freedom:
+        return dict.fromkeys(own, UNKNOWN)
+    prior = Variance(together.value, min(prior_freedom([*own.values()]), together.freedom))
+    pooled = {scene: Variance.pooled([variance, prior]) for scene, variance in own.items()}
+    return {scene: Variance(one.value, min(one.freedom, together.freedom), together.freedom) for scene, one in pooled.items()}
 
 
-def _difference(unit: Variance, before: Sample, after: Sample, varies: Varies) -> Variance:
-    repeats = [sum(fit.size for fit in sample.fits) if varies == "seeds" else len(sample.fits) for sample in (before, after)]
-    return Variance(unit.value * sum(1 / count for count in repeats), unit.freedom, unit.shared) if all(repeats) else UNKNOWN
+def _repeats(before: Sample, after: Sample, varies: Varies) -> float:
+    """The variance of the difference of two means over repeats, in a repeat's variance; 0 where there is no repeat."""
+    counts = [sum(fit.size for fit in sample.fits) if varies == "seeds" else len(sample.fits) for sample in (before, after)]
+    return sum(1 / count for count in counts) if all(counts) else 0.0
+
+
+def _scaled(variance: Variance, factor: float) -> Variance:
+    return replace(variance, value=variance.value * factor) if factor else UNKNOWN
+
+
+def _sum(parts: Sequence[Variance]) -> Variance:
+    """Of independent sums, with Satterthwaite's degrees of freedom; UNKNOWN where one of them is."""
+    if not parts or any(part.freedom <= 0 for part in parts):
+        return UNKNOWN
+    value = sum(part.value for part in parts)
+    inverse = sum(part.value**2 / part.freedom for part in parts)
+    freedom = value**2 / inverse if inverse > 0 else min(part.freedom for part in parts)
+    return Variance(value, freedom, min(part.shared for part in parts))
 
 
 def _between_fits(samples: Sequence[Sample]) -> Variance:

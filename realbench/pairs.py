@@ -99,6 +99,11 @@ def sign_flip(differences: Sequence[float]) -> float | None:
     return _p_values([differences])[0]
 
 
+def least_p(differences: int) -> float:
+    """The smallest p-value that `sign_flip` can give so many differences: where all point one way."""
+    return 2.0 ** (1 - differences) if differences <= EXACT_SCENES else 1 / (1 + RESAMPLES)
+
+
 def holm(values: Sequence[float | None]) -> list[float | None]:
     """P-values adjusted by Holm's step-down method; None stays None and does not count."""
     order = sorted((p, at) for at, p in enumerate(values) if p is not None)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from realbench import baseline as baselines
-from realbench.baseline import BROKEN, MOST_BYTES, Baseline, BaselineMetric, Cells, cells_of
+from realbench.baseline import BROKEN, MOST_BYTES, Baseline, BaselineMetric, Cells, cells_of, classes, digests
 from realbench.errors import UsageError
-from realbench.records import SCHEMA, ColumnInfo
 from realbench.results import load_run
 from realbench.versions import Versions
 
@@ -46,6 +43,15 @@ class Point:
     """Scores that failed or are missing, by label and signature."""
     commits: int = 1
     """On how many the run was worked on."""
+    made: str = ""
+    """The commit that the scores were made at, as `checkout.state` writes it; `commit` may be the one that accepted them."""
+    accepted: bool = False
+    """A baseline; else a run."""
+
+    def repeats(self, other: Point) -> bool:
+        """Whether this is another one over again: a copy of it, or the baseline that was accepted from a run."""
+        same = (self.made, self.scenes, self.scores) == (other.made, other.scenes, other.scores)
+        return same and (self.accepted != other.accepted or self.when == other.when)
 
     def has(self, label: str, signature: str) -> bool:
         """Whether a row has a score under a metric."""
@@ -80,19 +86,21 @@ def of_run(path: Path) -> Point:
     done = cells[cells["state"] == "ok"]
     bad = lines[lines["state"].isin(BROKEN)].groupby(["label", "signature"]).size()
     last = manifest.invocations[-1] if manifest.invocations else None
-    commit, changed = _commit((last.project or last.commit) if last else "")
+    made = last.code if last else ""
+    commit, changed = _commit(made)
     return Point(
         name=name,
         commit=commit,
         changed=changed,
         when=_time(last.started if last else "", path),
-        scenes={scene: info.digests for scene, info in results.scenes.items() if info.digests},
-        metrics={signature: _metric(info) for signature, info in results.columns.items()},
+        scenes=digests(results),
+        metrics={signature: BaselineMetric.of(info) for signature, info in results.columns.items()},
         scores=cells_of(lines),
-        devices={label: _classes(done.loc[done["label"] == label, "device"].dropna()) for label in labels},
+        devices={label: classes(done.loc[done["label"] == label, "device"].dropna()) for label in labels},
         settings={label: results.rows[label].settings for label in labels},
         broken={(label, signature): int(count) for (label, signature), count in bad.items()},
-        commits=len({_commit(made.project or made.commit)[0] for made in manifest.invocations}),
+        commits=len({_commit(command.code)[0] for command in manifest.invocations}),
+        made=made,
     )
 
 
@@ -103,12 +111,20 @@ def of_file(path: Path) -> Point:
 
 def of_baseline(baseline: Baseline, path: Path) -> Point:
     """An accepted baseline as a point; `path` is named in errors. Raises UsageError where nobody knows when it was made."""
-    commit, changed = _commit(baseline.accepted.project or baseline.accepted.commit)
-    devices = {label: _classes(row.devices) for label, row in baseline.rows.items()}
-    settings = {label: row.settings for label, row in baseline.rows.items()}
-    when = _time(baseline.accepted.when, path)
-    scores = {label: scores for label, scores in baseline.scores.items() if not baseline.rows[label].oracle}
-    return Point(path.name, commit, changed, when, baseline.scenes, baseline.metrics, scores, devices, settings)
+    commit, changed = _commit(baseline.accepted.code)
+    return Point(
+        name=path.name,
+        commit=commit,
+        changed=changed,
+        when=_time(baseline.accepted.when, path),
+        scenes=baseline.scenes,
+        metrics=baseline.metrics,
+        scores=baseline.scores,
+        devices={label: classes(row.devices) for label, row in baseline.rows.items()},
+        settings={label: row.settings for label, row in baseline.rows.items()},
+        made=baseline.accepted.code,
+        accepted=True,
+    )
 
 
 def of_git(path: Path) -> tuple[list[Point], list[str]]:
@@ -123,29 +139,14 @@ def of_git(path: Path) -> tuple[list[Point], list[str]]:
     for version in commits.read(MOST_BYTES):
         where = Path(f"{version.commit[:SHORT]}:{commits.name}")
         try:
-            point = of_baseline(_parsed(version.data), where)
+            if version.data is None:
+                raise UsageError("no file there, or one that is too large")
+            point = of_baseline(baselines.parse(version.data, where), where)
         except UsageError as error:
             notes.append(f"left out {where}: {str(error).removeprefix(f'{where}: ')}")
             continue
         points.append(replace(point, name=path.name, commit=version.commit, changed=False, when=version.when))
     return points, notes
-
-
-def _parsed(data: bytes | None) -> Baseline:
-    """An old version, which nobody can mend: the reason is kept short."""
-    if data is None:
-        raise UsageError("no file there, or one that is too large")
-    try:
-        found = Baseline.model_validate_json(data)
-    except ValidationError as error:
-        raise UsageError("not a baseline") from error
-    if found.schema_version != SCHEMA:
-        raise UsageError(f"a baseline of schema {found.schema_version}, expected {SCHEMA}")
-    return found
-
-
-def _metric(info: ColumnInfo) -> BaselineMetric:
-    return BaselineMetric(**{name: getattr(info, name) for name in BaselineMetric.model_fields})
 
 
 def _commit(text: str) -> tuple[str, bool]:
@@ -160,7 +161,3 @@ def _time(text: str, path: Path) -> datetime:
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"{path}: it does not say when it was made (expected a time in ISO 8601, found {text!r})") from None
-
-
-def _classes(devices: Iterable[object]) -> tuple[str, ...]:
-    return tuple(sorted({str(device).partition(":")[0] for device in devices}))

@@ -46,9 +46,11 @@ class Checker:
         """
         __tracebackhide__ = True
         try:
-            held = baseline if isinstance(baseline, Baseline) else baselines.read(Path(baseline or self._default))
+            path = self._default if baseline is None or isinstance(baseline, Baseline) else Path(baseline)
+            held = baseline if isinstance(baseline, Baseline) else baselines.read(path)
             results = runs if isinstance(runs, Results) else load_run(*([runs] if isinstance(runs, str | Path) else runs))
-            judged = judge(held, results, tolerance.rules(None if config is None else Path(config)), labels=rows, strict=strict)
+            rules = tolerance.rules(None if config is None else Path(config))
+            judged = judge(held, results, rules, labels=rows, strict=strict, path=path)
         except RealbenchError as error:
             _fail(str(error))
         if judged.exit_code is not Exit.DONE:
@@ -58,7 +60,7 @@ class Checker:
 
 def describe(change: Change, level: float) -> str:
     """A change with its numbers, in two lines."""
-    metric, digits = change.metric, max(change.metric.digits, 1)
+    metric, digits = change.metric, change.digits
     unit = f" {metric.unit}" if metric.unit else ""
     where = f"on scene {change.scene}" if change.scene else "over all scenes"
     head = f"{change.label}, {metric.title} ({metric.direction} is better) {where}: {change.verdict}, {MEANING[change.verdict]}"

@@ -6,25 +6,28 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from realbench import baseline as baselines
 from realbench import tolerance
 from realbench.baseline import Baseline
-from realbench.errors import Exit, RealbenchError
-from realbench.gate import Judgement, judge
+from realbench.errors import Exit, RealbenchError, UsageError
+from realbench.gate import Change, Judgement, Place, judge
 from realbench.pytest_check import FAILING, describe, one_line
+from realbench.rerun import Rerun
 from realbench.results import latest_run, load_run
-from realbench.text import printable
+from realbench.text import listed, printable, typed
 from realbench.tolerance import Rules
 from realbench.watch import Silent
 
 PROPERTY = "realbench"
 """Under this name the first test carries the outcome, from where it runs to where it is printed, and into pytest's JUnit XML."""
 _FOLDER = "realbench_folder"
+_ADVICE = {"gain": "to keep the gain", "drop": "if the drop is meant"}
 
 
 class Dropped(Exception):
@@ -39,45 +42,59 @@ class Gate:
     baseline: Baseline
     rules: Rules
     runs: Sequence[Path]
-    methods: Sequence[str]
-    settings: Sequence[str]
-    scenes: str
+    first: Rerun
+    """What is run where methods are named."""
+    rows: Sequence[str]
+    """The rows to compare; empty: all that were run, or all of the baseline's."""
     strict: bool
     folder: Path
     """Where the methods run first; one for all processes of pytest-xdist."""
+    lacking: tuple[str, ...] = ()
+    """Rows to compare that the run has not; known with the outcome."""
     _outcome: Judgement | RealbenchError | None = field(default=None, init=False)
 
     @classmethod
     def of(cls, config: pytest.Config) -> Gate:
         """What the options ask for. Raises pytest.UsageError for what cannot be asked, such as a baseline that is not there."""
         here = config.invocation_params.dir
-        path, methods = here / config.getoption("realbench"), config.getoption("realbench_method") or []
-        runs = [here / name for name in config.getoption("realbench_run") or []]
-        if runs and methods:
-            raise pytest.UsageError("give --realbench-run to look at a run, or --realbench-method to run first, not both")
-        named = config.getoption("realbench_config")
+
+        def option(name: str) -> Any:
+            return config.getoption(f"realbench_{name}")
+
+        path, runs = here / config.getoption("realbench"), [here / name for name in option("run") or []]
         told_by_xdist = getattr(config, "workerinput", {}).get(_FOLDER)
         folder = here / "runs" / f"check-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         try:
+            first = Rerun(
+                option("method") or (), option("set") or (), option("scenes") or "demo", fits=option("fits"), seeds=option("seeds")
+            )
             gate = cls(
-                path, baselines.read(path), tolerance.rules(here / named if named else None), runs, methods,
-                config.getoption("realbench_set") or [], config.getoption("realbench_scenes") or "demo",
-                bool(config.getoption("realbench_strict")), Path(told_by_xdist) if told_by_xdist else folder,
+                path, baselines.read(path), tolerance.rules(here / option("config") if option("config") else None), runs, first,
+                option("row") or (), bool(option("strict")), Path(told_by_xdist) if told_by_xdist else folder,
             )  # fmt: skip
-            gate.labels()
+            gate.refuse()
         except RealbenchError as error:
             raise pytest.UsageError(printable(str(error))) from error
         return gate
 
+    def refuse(self) -> None:
+        """Raises RealbenchError for what cannot be asked of this baseline, before anything is run."""
+        if self.runs and self.first.methods:
+            raise UsageError("give --realbench-run to look at a run, or --realbench-method to run first, not both")
+        self.first.refuse(self.baseline)
+        known = self.first.labels or tuple(self.baseline.rows)
+        for label in self.rows:
+            if label not in known:
+                raise UsageError(f"--realbench-row {label}: not among the rows to compare, which are {listed(known)}")
+
+    @cached_property
     def labels(self) -> list[str]:
         """The rows to compare."""
-        from realbench.plan import plan_rows
+        return [label for label in self.first.labels or self.baseline.rows if not self.rows or label in self.rows]
 
-        return [row.label for row in plan_rows(self.methods, self.settings)] if self.methods else [*self.baseline.rows]
-
-    def places(self) -> Iterator[tuple[str, str, str]]:
+    def places(self) -> Iterator[Place]:
         """Label, signature and scene of all tests, from the baseline alone; the scene is empty for the mean over all scenes."""
-        for label in self.labels():
+        for label in self.labels:
             for signature, scenes in sorted(self.baseline.scores.get(label, {}).items()):
                 scored = [
                     scene for scene, fits in sorted(scenes.items()) if any(v is not None for cells in fits.values() for v in cells.values())
@@ -95,12 +112,23 @@ class Gate:
             raise self._outcome
         return self._outcome
 
+    @cached_property
+    def changes(self) -> dict[Place, Change]:
+        """What the judgement says, by place."""
+        return {(one.label, one.signature, one.scene): one for one in self.outcome().changes}
+
+    @cached_property
+    def compared(self) -> set[tuple[str, str]]:
+        """Rows and metrics of which a scene was compared."""
+        return {(one.label, one.signature) for one in self.outcome().changes if one.scene and one.difference is not None}
+
     def _check(self) -> Judgement:
-        ended = self._run_once() if self.methods else Exit.DONE
-        folders = [self.folder] if self.methods else self.runs or [latest_run()]
-        self.runs = folders
+        ended = self._run_once() if self.first.methods else Exit.DONE
+        results = load_run(*([self.folder] if self.first.methods else self.runs or [latest_run()]))
+        there = [label for label in self.labels if label in results.rows]
+        self.lacking = tuple(label for label in self.labels if label not in there)
         failed = ended is Exit.FAILED_CELLS
-        return judge(self.baseline, load_run(*folders), self.rules, labels=self.labels(), strict=self.strict, failed=failed)
+        return judge(self.baseline, results, self.rules, labels=there or self.labels, strict=self.strict, failed=failed, path=self.path)
 
     def _run_once(self) -> Exit:
         """Run the methods; with pytest-xdist the first process does, and the others wait and read how it ended."""
@@ -114,14 +142,7 @@ class Gate:
             return Exit(int(ended.read_text()))
 
     def _run(self) -> Exit:
-        from realbench import bench
-
-        fits, seeds = baselines.repeats(self.baseline, self.labels())
-        summary = bench.run(
-            self.methods, scenes=self.scenes, settings=self.settings, metrics=[one.spec for one in self.baseline.metrics.values()],
-            seeds=seeds, fits=fits, feather=self.baseline.feather, out=self.folder, watch=_Lines(),
-        )  # fmt: skip
-        return summary.exit_code
+        return self.first.run(self.baseline, self.folder, _Lines()).exit_code
 
     # Hooks of pytest.
 
@@ -195,6 +216,8 @@ class WholeTest(_GateTest):
     def runtest(self) -> None:
         judged = self.gate.outcome()
         self.user_properties.append((PROPERTY, printable("\n".join(_outcome(judged, self.gate)))))
+        if self.gate.lacking:
+            raise Dropped(f"{_lacking(self.gate)}\nname the rows to compare: {_chosen(self.gate)}")
         if judged.exit_code is Exit.NOTHING_MEASURED:
             raise Dropped("\n".join([judged.headline, *judged.mismatches[1:]]))
         if judged.failed:
@@ -204,21 +227,31 @@ class WholeTest(_GateTest):
 class PlaceTest(_GateTest):
     """One row under one metric, on one scene or over all of them."""
 
-    def __init__(self, *, place: tuple[str, str, str], **given: Any) -> None:
+    def __init__(self, *, place: Place, **given: Any) -> None:
         super().__init__(**given)
         self.place = place
 
     def runtest(self) -> None:
         judged = self.gate.outcome()
+        if self.place[0] in self.gate.lacking:
+            self._lacking()
         if judged.mismatches:
             raise Dropped(judged.headline)
-        found = [change for change in judged.changes if (change.label, change.signature, change.scene) == self.place]
-        if not found:
+        change = self.gate.changes.get(self.place)
+        if change is None and (self.place[2] or self.place[:2] not in self.gate.compared):
             raise Dropped("no score in the run")
-        change = found[0]
+        if change is None:
+            return  # Some scenes are infinitely better and others infinitely worse: there is no mean, and their tests speak.
         self.user_properties += [("baseline", str(change.before)), ("now", str(change.after)), ("verdict", change.verdict)]
         if change.verdict in FAILING:
             raise Dropped(describe(change, judged.rules.level))
+
+    def _lacking(self) -> NoReturn:
+        """Of a row that the run has not, one test fails: that of the run as a whole. Where it was not chosen, every one does."""
+        say = f"row {self.place[0]} is not in the run"
+        if any(isinstance(item, WholeTest) for item in self.session.items):
+            pytest.skip(printable(f"{say}: see realbench::run"))
+        raise Dropped(say)
 
 
 class _Lines(Silent):
@@ -233,9 +266,17 @@ def _outcome(judged: Judgement, gate: Gate) -> Iterator[str]:
     for item in judged.differences:
         yield one_line(f"changed: {f'{item.label}: ' if item.label else ''}{item.what}: {item.before} → {item.after}")
     yield from (describe(change, judged.rules.level) for change in judged.having("better"))
-    yield one_line(judged.headline)
-    folders = " ".join(map(str, gate.runs))
-    if judged.having("better") and not judged.having(*FAILING):
-        yield f"to keep the gain: realbench accept {folders} -o {gate.path}"
-    elif judged.having("worse"):
-        yield f"if the drop is meant: realbench accept {folders} -o {gate.path}"
+    yield one_line(_lacking(gate) if gate.lacking else judged.headline)
+    if judged.advice and not gate.lacking:
+        yield f"{_ADVICE[judged.advice]}: {judged.accepting}"
+
+
+def _lacking(gate: Gate) -> str:
+    count = len(gate.lacking)
+    return f"not whole: the run lacks {count} of {len(gate.labels)} rows to compare: {listed(gate.lacking)}"
+
+
+def _chosen(gate: Gate) -> str:
+    """The options that leave out what the run lacks."""
+    there = [label for label in gate.labels if label not in gate.lacking]
+    return " ".join(f"--realbench-row={typed(label)}" for label in there) or "--realbench-row=LABEL, of the run's own"

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from realbench.pytest_check import Checker
 
-_FURTHER = ("run", "method", "set", "scenes", "config", "strict")
+_FURTHER = ("run", "row", "method", "set", "scenes", "seeds", "fits", "config", "strict")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,11 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("realbench", "fill quality against an accepted baseline")
     group.addoption("--realbench", metavar="FILE", help="Check against this baseline: a test for each row, metric and scene.")
     group.addoption("--realbench-run", metavar="RUN", action="append", help="A run folder; default: the latest below runs/.")
+    group.addoption("--realbench-row", metavar="LABEL", action="append", help="Compare this row of the baseline alone; repeatable.")
     group.addoption(
         "--realbench-method", metavar="NAME[:PRESET][=LABEL]", action="append", help="Run this first, in place of a run folder."
     )
     group.addoption("--realbench-set", metavar="[NAME.]key=value", action="append", help="A setting of the methods that run first.")
     group.addoption("--realbench-scenes", metavar="PATH|demo", help="The suite for the methods that run first; default: demo.")
+    group.addoption("--realbench-seeds", metavar="N|A-B", help="Their seeds; default: the baseline's.")
+    group.addoption("--realbench-fits", metavar="N", type=int, help="Repeats of the fit; default: as many as the baseline has.")
     group.addoption("--realbench-config", metavar="FILE", help="Tolerances; default: realbench.toml, where there is one.")
     group.addoption("--realbench-strict", action="store_true", default=None, help="Another class of device is not comparable.")
 

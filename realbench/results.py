@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from realbench.errors import NothingMeasured
 from realbench.metric import State
-from realbench.reading import ScoreLine, read_many
+from realbench.reading import ScoreLine, parts, read_many
 from realbench.records import ColumnInfo, Environment, FillRecord, FitRecord, Manifest, RowInfo, SceneInfo
 from realbench.selection import Policy
 from realbench.store import MANIFEST, Cell, RunFolder, cells
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from realbench.history import History
 
 T = TypeVar("T")
+_Found: TypeAlias = tuple[str, RunFolder, Manifest, Cell, FillRecord | None, State]
+"""A cell of a run: the run's name, folder and manifest, then as `realbench.store.cells`."""
 
 SCORE_FIELDS = (
     "run", "label", "method", "preset", "fingerprint", "scene", "fit", "seed", "metric", "signature", "value", "state", "reason"
@@ -55,7 +57,7 @@ class Results:
     history: History | None = None
     """Scores over time, for the report that shows them."""
     whole: Results | None = field(default=None, repr=False, compare=False)
-    """For results of some scenes, made by `within`: those of all scenes."""
+    """For results made of others, by `within` or `judged`: those that read the files."""
     _filled_with: dict[tuple[Any, ...], Environment] = field(default_factory=dict, init=False, repr=False, compare=False)
     _environments: dict[str, Environment] = field(default_factory=dict, init=False, repr=False, compare=False)
     _texts: dict[Hashable, str] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -100,6 +102,12 @@ class Results:
         """The results of these scenes alone, under the same policy; nothing is read again."""
         kept = frozenset(scenes)
         return self.once(("within", kept), lambda: self._within(kept))
+
+    def judged(self, judgement: Judgement, before: Results | None = None) -> Results:
+        """The same results with what a check found; nothing is read again."""
+        made = replace(self, judgement=judgement, before=before, whole=self.whole or self)
+        vars(made)["scenes"] = self.scenes
+        return made
 
     def _within(self, kept: frozenset[str]) -> Results:
         part = replace(self, whole=self.whole or self)
@@ -169,13 +177,15 @@ class Results:
     def _scores(self) -> pd.DataFrame:
         if self.whole:
             return self._own(self.whole._scores)
-        return self._frame("_cell_table", (*SCORE_FIELDS, "environment"), self._score_lines())
+        return self._frame("_cell_table", self._score_table())
 
     @cached_property
     def _cell_table(self) -> pd.DataFrame:
         if self.whole:
             return self._own(self.whole._cell_table)
-        return self._frame("_scores", (*CELL_FIELDS, "image", "cell"), self._cell_lines())
+        import pandas as pd
+
+        return self._frame("_scores", pd.DataFrame([*self._cell_lines()], columns=[*CELL_FIELDS, "image", "cell"]))
 
     def _own(self, table: pd.DataFrame) -> pd.DataFrame:
         """The lines of these results' scenes."""
@@ -191,37 +201,55 @@ class Results:
         return {}
 
     @cached_property
-    def _cells(self) -> list[tuple[str, RunFolder, Manifest, Cell, FillRecord | None, State]]:
+    def _cells(self) -> list[_Found]:
         return [(name, folder, manifest, *cell) for name, folder, manifest in self.runs for cell in cells(folder, manifest)]
 
-    def _score_lines(self) -> Iterator[list[Any]]:
-        columns = {name: [(key, info, self._signature(info)) for key, info in manifest.columns.items()] for name, _, manifest in self.runs}
+    def _score_table(self) -> pd.DataFrame:
+        """As `_scores`, of all runs: what a cell's scores have in common, and what a metric's have, is put down once and repeated."""
+        import numpy as np
+        import pandas as pd
+
+        cells = [cell for cell in self._cells if cell[2].columns]
+        lines = pd.DataFrame([*self._score_lines(cells)], columns=["value", "state", "reason", "environment"])
+        if lines.empty:
+            return pd.DataFrame([], columns=[*SCORE_FIELDS, "environment"])
+        columns: list[list[str]] = []
+        own: dict[str, range] = {}
+        for name, _, manifest in self.runs:
+            own[name] = range(len(columns), len(columns) + len(manifest.columns))
+            columns += [[info.metric, self._signature(info)] for info in manifest.columns.values()]
+        heads = pd.DataFrame([self._head(name, manifest, cell) for name, _, manifest, cell, *_ in cells], columns=[*SCORE_FIELDS[:8]])
+        metrics = pd.DataFrame(columns, columns=["metric", "signature"])
+        line = np.repeat(np.arange(len(cells)), [len(own[name]) for name, *_ in cells])
+        column = np.concatenate([own[name] for name, *_ in cells])
+        parts = heads.take(line), metrics.take(column), lines
+        return pd.concat([part.reset_index(drop=True) for part in parts], axis=1)
+
+    def _score_lines(self, cells: Sequence[_Found]) -> Iterator[tuple[float, State, str, str | None]]:
+        """Value, state, reason and environment of every score, cell by cell."""
         seen: dict[tuple[str, str, str], str] = {}
-        done = [record is not None and state == "ok" for *_, record, state in self._cells]
-        wanted = [
-            (folder.cell(cell), [*manifest.columns]) for (_, folder, manifest, cell, *_), ok in zip(self._cells, done, strict=True) if ok
-        ]
-        found = read_many(wanted)
-        for (name, folder, manifest, cell, record, state), ok in zip(self._cells, done, strict=True):
-            head = self._head(name, manifest, cell)
+        done = [record is not None and state == "ok" for *_, record, state in cells]
+        finished = (cell for cell, ok in zip(cells, done, strict=True) if ok)
+        found = read_many([(folder.cell(cell), [*manifest.columns]) for _, folder, manifest, cell, *_ in finished])
+        for (name, folder, manifest, cell, record, state), ok in zip(cells, done, strict=True):
+            info = manifest.scenes[cell.scene]
             lacking = "" if record else "its record or an image is broken: run again" if folder.has_record(cell) else "not run yet"
             scores = next(found) if ok else [None] * len(manifest.columns)
-            for (key, column, signature), score in zip(columns[name], scores, strict=True):
+            for (key, column), score in zip(manifest.columns.items(), scores, strict=True):
                 if score is not None and (name, cell.scene, key) not in seen:
-                    seen[name, cell.scene, key] = manifest.scenes[cell.scene].read(column.reads)
+                    seen[name, cell.scene, key] = info.read(column.reads)
                 read = seen.get((name, cell.scene, key), "")
-                value, verdict, reason = _verdict(manifest.scenes[cell.scene].refused, record, state, score, column, read, lacking)
-                yield [*head, column.metric, signature, value, verdict, reason, self._noted(score)]
+                yield *_verdict(info.refused, record, state, score, column, read, lacking), self._noted(score)
 
     def _noted(self, score: ScoreLine | None) -> str | None:
         """The environment of a score, kept once for all that share it."""
         if score is None or score.environment is None:
             return None
-        made, parts = score.environment, _parts(score.environment)
-        if parts not in self._texts:
-            self._texts[parts] = made.model_dump_json()
-            self._environments.setdefault(self._texts[parts], made)
-        return self._texts[parts]
+        made, key = score.environment, parts(score.environment)
+        if key not in self._texts:
+            self._texts[key] = made.model_dump_json()
+            self._environments.setdefault(self._texts[key], made)
+        return self._texts[key]
 
     def _cell_lines(self) -> Iterator[list[Any]]:
         fits: dict[tuple[str, Cell], FitRecord | None] = {}
@@ -232,7 +260,7 @@ class Results:
             fit = fits[key]
             environment = record.environment if record else None
             if environment and state == "ok":
-                self._filled_with.setdefault(_parts(environment), environment)
+                self._filled_with.setdefault(parts(environment), environment)
             machine = [environment.device, environment.device_name, environment.dtype, environment.threads] if environment else [None] * 4
             notes, seconds, reason = ("; ".join(record.notes), record.seconds, record.reason) if record else ("", None, "")
             head = self._head(name, manifest, cell)
@@ -273,25 +301,17 @@ class Results:
         contents = {str(manifest.scenes[scene].digests) for _, _, manifest in self.runs if scene in manifest.scenes}
         return scene if len(contents) == 1 else f"{scene} @{run}"
 
-    def _frame(self, other: str, columns: Sequence[str], lines: Iterable[list[Any]]) -> pd.DataFrame:
-        import pandas as pd
-
-        frame = pd.DataFrame(list(lines), columns=list(columns))
+    def _frame(self, other: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """One table of all runs; a cell that two runs share (same row, same scene) counts once: the finished one if only one is."""
         if other in vars(self):
             # Both frames are made: the records of 20,000 cells are a hundred megabytes that nobody reads any more.
             vars(self).pop("_cells", None)
         if len(self.runs) == 1:
             return frame
-        # A cell that two runs share (same row, same scene) counts once: the finished one if only one is.
         frame["_bad"] = frame["state"] != "ok"
         keys = [name for name in ("label", "fingerprint", "scene", "fit", "seed", "signature") if name in frame]
         order = frame.sort_values("_bad", kind="stable").drop_duplicates(keys).index
         return frame.loc[sorted(order)].drop(columns="_bad").reset_index(drop=True)
-
-
-def _parts(made: Environment) -> tuple[Any, ...]:
-    """What tells environments apart."""
-    return made.device, made.device_name, made.dtype, made.threads, made.python, made.platform, *made.versions.items()
 
 
 def load_run(*paths: str | Path) -> Results:

@@ -45,14 +45,16 @@ class Policy:
         """The share kept, as a text."""
         return "the best seed" if self.keep == BEST_ONE else f"{float(100 * self.keep):g} % of the seeds"
 
-    def describe(self, by: ColumnInfo | None = None) -> str:
-        """One phrase for a reader; `by` is the metric that selects."""
+    def describe(self, by: ColumnInfo | None = None, columns: Iterable[ColumnInfo] = ()) -> str:
+        """One phrase for a reader; `by` is the metric that selects, one of the columns. Its title names it, since its signature is long and
+        listed once; where another column has that title, what they differ in stands behind it.
+        """
         if self.reducer == "mean":
             return "all seeds"
         if self.reducer == "oracle":
             return f"oracle: {self.percent} by each metric itself, which no user can choose without the truth"
         words = {"higher": "most", "lower": "least"}
-        what = f"{words[by.direction]} {by.title} ({by.signature})" if by else "most matches"
+        what = f"{words[by.direction]} {_named(by, columns)}" if by else "most matches"
         return f"selected: {self.percent} with {what}"
 
 
@@ -227,6 +229,14 @@ def _quota(asked: pd.Series, keep: Fraction) -> pd.Series:
     """How many seeds stay: the share of those asked for, rounded up (a share is never rounded to nothing)."""
     quota: pd.Series = (-(-asked * keep.numerator // keep.denominator)).clip(lower=1)
     return quota
+
+
+def _named(info: ColumnInfo, columns: Iterable[ColumnInfo]) -> str:
+    """A metric's title, and the settings that tell it from others of that title."""
+    others = [other for other in columns if other.title == info.title and other.signature != info.signature]
+    keys = [key for key, value in info.config.items() if any(other.config.get(key) != value for other in others)]
+    marks = ", ".join(f"{key}={info.config[key]}" for key in keys) or info.signature
+    return f"{info.title} ({marks})" if others else info.title
 
 
 def _has(info: ColumnInfo, key: str, value: str) -> bool:

@@ -57,6 +57,11 @@ def mean(values: Iterable[float]) -> float | None:
     return None if math.isnan(result) else result
 
 
+def difference(before: float, after: float) -> float:
+    """after − before; equal values differ by 0, infinite ones too."""
+    return 0.0 if before == after else after - before
+
+
 def interval(values: Iterable[float]) -> tuple[float, float] | None:
     """95 % percentile bootstrap interval of the mean over scenes; the same values always give the same interval.
 

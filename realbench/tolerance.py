@@ -78,6 +78,8 @@ class Rules:
     """Names or signatures of the metrics that gate; None: all of the baseline's. The others are shown."""
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
     """By a metric's name or signature."""
+    file: str = field(default=FILE, compare=False)
+    """Where they stand, for errors."""
 
     def gates(self, signature: str, metric: BaselineMetric) -> bool:
         """Whether a drop of this metric fails the check."""
@@ -115,4 +117,4 @@ def rules(path: Path | None = None) -> Rules:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UsageError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}, found {first['input']!r}") from error
-    return Rules(found.level, None if found.metrics is None else tuple(found.metrics), found.tolerance)
+    return Rules(found.level, None if found.metrics is None else tuple(found.metrics), found.tolerance, str(path))

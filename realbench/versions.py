@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from realbench import checkout
 from realbench.errors import UsageError
 
 _SECONDS = 60
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-"""Set inside git's hooks: they would lead to another repository than the file's."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,10 @@ def _root(path: Path) -> Path:
 
 
 def _git(folder: Path, *words: str) -> bytes:
-    """Run git without a shell. Raises UsageError where git is missing or hangs, CalledProcessError where it fails."""
-    own = {"GIT_OPTIONAL_LOCKS": "0", "GIT_LITERAL_PATHSPECS": "1", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
-    quiet = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE} | own
+    """As `checkout.git`. Raises UsageError where git is missing or hangs, CalledProcessError where it fails."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, timeout=_SECONDS, check=True, env=quiet)
+        return checkout.git(folder, *words, seconds=_SECONDS)
     except FileNotFoundError:
         raise UsageError("git is not installed; give run folders or baseline files instead of --git") from None
     except subprocess.TimeoutExpired as error:
         raise UsageError(f"git did not answer within {_SECONDS} s in {folder}; try again, or give files instead of --git") from error
-    return done.stdout

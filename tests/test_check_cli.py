@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from realbench import baseline as baselines
+from realbench import results
 from realbench.cli.app import app
+from tests.conftest import Plugins
 from tests.making import DRIFT, PSNR, Made
 
 SCENES = "abcdef"
@@ -149,6 +151,53 @@ def test_another_device_is_said_aloud_and_refused_by_strict(tmp_path: Path, base
     assert strict.exit_code == 5 and "not comparable: fill ran on cuda" in strict.output
 
 
+def test_files_of_others_beside_the_outputs_stay(tmp_path: Path, baseline: Path) -> None:
+    """What an earlier check left is taken away, should this one fail to write; check.py was never its own."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("check.py", "check.yml", "check.html.bak", "checks.md"):
+        (out / name).write_text("mine")
+    (out / "check.md").write_text("an earlier check's")
+    assert realbench("check", tmp_path / "old", "-b", baseline, "-o", out).exit_code == 0
+    mine = [path.name for path in out.iterdir() if path.is_file() and path.read_bytes() == b"mine"]
+    assert sorted(mine) == ["check.html.bak", "check.py", "check.yml", "checks.md"] and "earlier" not in (out / "check.md").read_text()
+
+
+def test_a_check_reads_each_score_once(tmp_path: Path, baseline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    many = results.read_many
+    monkeypatch.setattr(results, "read_many", lambda wanted: many(read.extend(path for path, _ in wanted) or wanted))
+    assert realbench("check", tmp_path / "old", "-b", baseline).exit_code == 0
+    assert len(read) == len({*read}) == 24
+
+
+def test_accept_says_what_a_check_of_the_run_found(tmp_path: Path, baseline: Path) -> None:
+    new = run(tmp_path / "new", lower=3, on="d")
+    unknown = realbench("accept", new, "-o", tmp_path / "first.json")
+    assert unknown.exit_code == 0 and "the check of" not in unknown.output
+    assert realbench("check", new, "-b", baseline).exit_code == 1
+    found = realbench("accept", new, "-o", baseline)
+    say = f"note: the check of {new} ended with 1 (regression: fill PSNR over all scenes and 1 more dropped); accepting it makes that the"
+    assert found.exit_code == 0 and say in found.output, found.output
+    assert realbench("check", new, "-b", baseline).exit_code == 0
+    assert "the check of" not in realbench("accept", new, "-o", baseline).output
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"{}", b"\xff", b"[" * 100_000, b'{"exit_code": 0, "headline": "holds"}'])
+def test_what_is_no_check_hinders_no_acceptance(tmp_path: Path, content: bytes) -> None:
+    new = run(tmp_path / "new")
+    (new / "check").mkdir()
+    (new / "check/check.json").write_bytes(content)
+    found = realbench("accept", new, "-o", tmp_path / "b.json")
+    assert found.exit_code == 0 and "the check of" not in found.output
+
+
+def test_a_wrong_name_in_a_file_of_tolerances_names_that_file(tmp_path: Path, baseline: Path) -> None:
+    (tmp_path / "other.toml").write_text('[check]\nmetrics = ["lpips"]\n')
+    found = realbench("check", tmp_path / "old", "-b", baseline, "--config", tmp_path / "other.toml")
+    assert found.exit_code == 2 and f"{tmp_path / 'other.toml'} names lpips, which no metric of the baseline is: psnr" in found.output
+
+
 def test_tolerances_come_from_a_file(tmp_path: Path, baseline: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text("[check.tolerance]\npsnr = 5\n")
@@ -157,6 +206,16 @@ def test_tolerances_come_from_a_file(tmp_path: Path, baseline: Path) -> None:
     assert realbench("check", new, "-b", baseline, "--config", rules).exit_code == 0
     rules.write_text("[check]\nlevel = 7\n")
     assert realbench("check", new, "-b", baseline, "--config", rules).exit_code == 2
+
+
+def test_a_drop_below_the_last_decimal_is_shown(tmp_path: Path) -> None:
+    """Where the tolerance is smaller still: a change that fails a check must not read as 0.00."""
+    (tmp_path / "rules.toml").write_text("[check.tolerance]\npsnr = 0.0001\n")
+    assert realbench("accept", run(tmp_path / "old", noise=0), "-o", tmp_path / "b.json").exit_code == 0
+    new = run(tmp_path / "new", noise=0, lower=0.0004)
+    found = realbench("check", new, "-b", tmp_path / "b.json", "--config", tmp_path / "rules.toml")
+    (line,) = (line.split() for line in found.output.splitlines() if line.split()[2:3] == ["all"])
+    assert found.exit_code == 1 and line[3:6] == ["22.5000", "22.4996", "−0.0004"], found.output
 
 
 def test_the_summary_on_github(tmp_path: Path, baseline: Path) -> None:
@@ -240,6 +299,8 @@ def test_what_cannot_calibrate(tmp_path: Path) -> None:
     realbench("accept", run(tmp_path / "old", fits=1), "-o", path)
     assert realbench("calibrate", tmp_path / "old", "-b", path).exit_code == 2
     assert realbench("calibrate", tmp_path / "old", "-b", tmp_path / "none.json").exit_code == 4
+    unknown = realbench("calibrate", "--method", "telea=gone", "-b", path)
+    assert unknown.exit_code == 5 and "row gone is not in the baseline, which has fill; nothing was run" in unknown.output
     other = Made(run(tmp_path / "new", fits=3))
     other.manifest = other.folder.read_manifest()
     change_scene(other)
@@ -277,17 +338,67 @@ def test_from_run_to_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert again.exit_code == 0 and "fill quality holds" in again.output, again.output
     spoilt = realbench("check", "-m", "mean-color=fill", "--out", "spoilt", "--baseline-run", "old")
     assert spoilt.exit_code == 1 and "changed: fill: method: telea → mean-color" in spoilt.output, spoilt.output
+    narrow = realbench("check", "-m", "telea=fill", "--scene", "coffee", "--out", "narrow")
+    assert narrow.exit_code == 5 and "leave --scene out; nothing was run" in narrow.output and not Path("narrow").exists()
+    never = realbench("calibrate", "-m", "telea=fill", "--out", "never")
+    assert never.exit_code == 2 and "fill: never vary, so there is no noise to measure" in never.output and not Path("never").exists()
     unknown = realbench("check", "-m", "navier-stokes")
     assert unknown.exit_code == 5 and "nothing was run" in unknown.output
     again = realbench("check", "-m", "telea=fill", "--out", "spoilt")
-    assert again.exit_code in (0, 2)
+    assert again.exit_code == 0, again.output
     twice = realbench("check", "-m", "telea=fill", "--out", "spoilt")
+    assert "judge it as it is: realbench check spoilt" in twice.output
     assert twice.exit_code == 2 and "every fill was there already" in twice.output
     both = realbench("check", "old", "spoilt")
     assert both.exit_code == 2 and "both hold fill" in both.output
     assert realbench("check", "old", "--row", "fill").exit_code == 0
     lacking = realbench("check", "-m", "realfill:paper=fill", "--out", "lacking")
     assert lacking.exit_code == 6 and "not whole: fill" in lacking.output, lacking.output
+
+
+DRAWS = """
+import numpy as np
+from realbench.method import BaseMethod, MethodCard
+
+class Draws(BaseMethod):
+    card = MethodCard("draws", "Draws", "Fills with a grey that differs from seed to seed.", stochastic=True)
+
+    def complete(self, task, seed, context):
+        image = task.target.copy()
+        image[task.mask] = 128 + int(np.random.default_rng(seed).integers(-20, 20))
+        return image, ()
+"""
+
+
+def test_changed_code_is_measured_in_a_folder_that_was_used_before(
+    tmp_path: Path, plugins: Plugins, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many fills as before take the places of the old ones; none of them was there already."""
+    monkeypatch.chdir(tmp_path)
+    source = plugins("methods", {"draws": "Draws"}, DRAWS)
+    monkeypatch.setenv("PYTHONPATH", str(source.parent), prepend=":")
+    words = ("-m", "draws", "--scenes", suite, "--out", "run")
+    assert realbench("run", *words, "--metric", "psnr", "--seeds", "2").exit_code == 0
+    assert realbench("accept", "run").exit_code == 0
+    assert "every fill was there already" in realbench("check", *words).output
+    source.write_text(source.read_text() + "\n# changed, to the same effect\n")
+    found = realbench("check", *words)
+    assert found.exit_code == 0 and "changed: draws: the method's code: " in found.output, found.output
+
+
+def test_a_method_that_only_draws_is_calibrated_with_seeds_of_its_own(
+    tmp_path: Path, plugins: Plugins, suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    site = plugins("methods", {"draws": "Draws"}, DRAWS).parent
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
+    words = ("-m", "draws", "--scenes", suite)
+    assert realbench("run", *words, "--metric", "psnr", "--seeds", "2", "--out", "run").exit_code == 0
+    assert realbench("accept", "run").exit_code == 0
+    found = realbench("calibrate", *words)
+    assert found.exit_code == 0 and "calibrated: draws" in found.output, found.output
+    (noises,) = baselines.read(Path("baseline.json")).noise["draws"].values()
+    assert {(one.seed_freedom, one.fit_freedom) for one in noises.values()} == {(7, 0)} and [*noises] == ["a", "b"]
 
 
 @pytest.mark.parametrize(("scenes", "warned"), [("abcdef", False), ("abcd", True)])

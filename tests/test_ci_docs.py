@@ -106,7 +106,7 @@ def test_every_command_works(shell: Any) -> None:
     assert len(cases) >= 3  # the mean, and the two scenes that have a truth
 
     own = blocks("test")[0].replace("out=", f"scenes={str(shell.suite)!r}, metrics=['psnr'], out=")
-    (folder / "test_own.py").write_text(own.replace('"realfill"', '"noisy"'))
+    (folder / "test_own.py").write_text(own.replace('"realfill"', '"noisy"').replace('"realfill:tiny"', '"noisy"'))
     done = shell("pytest test_own.py")
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout
 

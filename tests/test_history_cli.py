@@ -48,7 +48,7 @@ def test_the_table_shows_means_changes_and_the_step(runs: list[Path]) -> None:
     assert [line[6] for line in table] == ["–", "0.00", "0.00", "−0.80", "0.00"]
     assert "step −0.80 dB since 0404040 (worse)" in found.output.partition("2030-05-04")[2].splitlines()[0]
     assert "\ntelea: PSNR: step −0.80 dB since 0404040 (worse)\n" in found.output
-    assert "note: independent noise alone shows a step in up to 5 % of series" in found.output
+    assert "note: independent normal noise alone shows a step in up to 5 % of series" in found.output
 
 
 def test_files_are_written_only_where_asked(runs: list[Path], tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from realbench import baseline as baselines
 from realbench import registry
-from realbench.baseline import Accepted, Baseline, BaselineError, BaselineMetric, BaselineRow, Noise
+from realbench.baseline import Accepted, Baseline, BaselineError, BaselineMetric, BaselineRow
 from realbench.composite import Feather
 from realbench.errors import NothingMeasured, RealbenchError, UsageError
 from realbench.plan import plan_columns
+from realbench.rerun import repeats
 from realbench.results import load_run
-from tests.making import DRIFT, PSNR, Made
+from tests.making import PSNR, Made
 
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 ROW = {
@@ -140,6 +141,19 @@ def test_runs_that_are_not_whole_are_refused(made: Made) -> None:
         baselines.accept(load_run(made.root))
 
 
+def test_of_rows_that_read_the_truth_nothing_is_asked(made: Made, tmp_path: Path) -> None:
+    """They are left out, so a failed cell of theirs, or one in two runs, is no hindrance."""
+    other = Made(tmp_path / "other")
+    other.scene("a")
+    other.row("truth", oracle=True)
+    other.row("more")
+    other.fill("truth", "a", state="failed", reason="no luck")
+    other.score("more", "a", 3.0)
+    other.write()
+    found = baselines.accept(load_run(made.root, other.root))
+    assert [*found.rows] == [*found.scores] == ["fill", "more"]
+
+
 def test_a_refused_scene_is_no_baseline(made: Made) -> None:
     made.scene("broken", refused="its mask is empty")
     made.write()
@@ -207,6 +221,27 @@ def test_what_contradicts_itself(tmp_path: Path, where: str, value: object, mess
         baselines.read(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "not a baseline of schema 1 (the whole: Invalid JSON: EOF while parsing a value at line 1 column 0)"),
+        (json.dumps({"schema_version": 2, "suite": "", "feather": 4, "scenes": {}, "rows": {}, "metrics": {}, "scores": {},
+                     "accepted": {"when": "", "version": ""}}).encode(), "of schema 2, expected 1"),
+        (json.dumps({"suite": "", "feather": 4, "scenes": {}, "rows": {}, "metrics": {}, "scores": {}, "content": "other",
+                     "accepted": {"when": "", "version": ""}}).encode(), "not as it was written, edited or merged by hand"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_and_what_to_do(tmp_path: Path, text: bytes, reason: str) -> None:
+    """An old version in git, which nobody can mend, has the reason alone."""
+    with pytest.raises(UsageError) as alone:
+        baselines.parse(text, "abc:b.json")
+    assert str(alone.value) == f"abc:b.json: {reason}"
+    (tmp_path / "b.json").write_bytes(text)
+    with pytest.raises(UsageError) as found:
+        baselines.read(tmp_path / "b.json")
+    assert str(found.value) == f"{tmp_path / 'b.json'}: {reason}; restore it from version control, or accept a run anew"
+
+
 def test_no_file_is_another_error(tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match="no baseline there"):
         baselines.read(tmp_path / "baseline.json")
@@ -225,18 +260,9 @@ def test_a_metric_is_asked_for_again_by_its_specification(name: str) -> None:
 
 def test_repeats(made: Made) -> None:
     found = baselines.accept(load_run(made.root))
-    assert baselines.repeats(found, ["fill"]) == baselines.repeats(found, ["unknown"]) == (2, "0-1")
+    assert repeats(found, ["fill"]) == repeats(found, ["unknown"]) == (2, "0-1")
+    assert repeats(found, ["fill"], fits=7) == (7, "0-1")
     found.rows["fill"].seeds[:] = [1, 5]
-    with pytest.raises(UsageError, match="the seeds 1, 5, which are no range"):
-        baselines.repeats(found, ["fill"])
-
-
-def test_noise_is_kept_of_what_is_the_same(made: Made) -> None:
-    new = baselines.accept(load_run(made.root))
-    one = Noise(fit=1, fit_freedom=3, seed=1, seed_freedom=3)
-    old = new.model_copy(update={"noise": {"fill": {PSNR: {"a": one, "gone": one}, DRIFT: {"a": one}}, "gone": {PSNR: {"a": one}}}})
-    assert baselines.kept_noise(old, new) == {"fill": {PSNR: {"a": one}}}
-    other = new.model_copy(update={"scenes": {**new.scenes, "a": {"task": "another"}}})
-    assert baselines.kept_noise(old, other) == {}
-    changed = new.rows["fill"].model_copy(update={"fingerprint": "f" * 12})
-    assert baselines.kept_noise(old, new.model_copy(update={"rows": {"fill": changed}})) == {}
+    with pytest.raises(UsageError, match="the seeds 1, 5, which are no range: give --seeds"):
+        repeats(found, ["fill"])
+    assert repeats(found, ["fill"], seeds="4") == (2, "4")

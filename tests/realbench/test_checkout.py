@@ -31,17 +31,36 @@ def test_an_installed_package_has_none(tmp_path: Path) -> None:
 
 
 def test_the_project_that_is_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The repository around a folder; a CI's own word goes before, unless it is none."""
+    """The repository around a folder; where there is none, what a CI says, unless it is no commit."""
     for name in checkout.CI:
         monkeypatch.delenv(name, raising=False)
     assert checkout.project(tmp_path) == ""
+    monkeypatch.setenv("GITHUB_SHA", "not a commit; rm -rf")
+    assert checkout.project(tmp_path) == ""
+    monkeypatch.setenv("CI_COMMIT_SHA", "b" * 40)
+    assert checkout.project(tmp_path) == "b" * 40
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-qm", "one", "--allow-empty")
     below = tmp_path / "a/b"
     below.mkdir(parents=True)
     commit = checkout.state(tmp_path)
     assert checkout.project(below) == commit and re.fullmatch("[0-9a-f]{40}", commit)
-    monkeypatch.setenv("GITHUB_SHA", "not a commit; rm -rf")
-    assert checkout.project(below) == commit
-    monkeypatch.setenv("CI_COMMIT_SHA", "b" * 40)
-    assert checkout.project(below) == "b" * 40
+    (tmp_path / "a.txt").write_text("1")
+    git(tmp_path, "add", "a.txt")
+    assert checkout.project(below) == f"{commit} and changes", "a CI's variable does not know of changes"
+
+
+def test_a_hook_of_another_repository_leads_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        git(tmp_path / name, "init", "-q")
+        git(tmp_path / name, "commit", "-qm", name, "--allow-empty")
+    commit = checkout.state(tmp_path / "one")
+    for name in ("GIT_DIR", "GIT_WORK_TREE"):
+        monkeypatch.setenv(name, str(tmp_path / "other" / (".git" if name == "GIT_DIR" else "")))
+    assert commit and checkout.state(tmp_path / "one") == commit != checkout.state(tmp_path / "other")
+
+
+@pytest.mark.parametrize(("text", "shown"), [("ab" * 20, "ab" * 6), ("ab" * 20 + " and changes", "ab" * 6 + " and changes"), ("", "")])
+def test_a_short_commit_still_says_that_files_were_changed(text: str, shown: str) -> None:
+    assert checkout.short(text) == shown

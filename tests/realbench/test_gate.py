@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from realbench.baseline import Accepted, Baseline, BaselineMetric, BaselineRow, Noise
 from realbench.errors import Exit
-from realbench.gate import Change, Judgement, compare
+from realbench.gate import Change, Judgement, _power, compare
+from realbench.pairs import EXACT_SCENES, least_p, sign_flip
+from realbench.statistics import RESAMPLES
 from realbench.tolerance import Rules, Tolerance
 
 PSNR, LPIPS = "psnr|v:1", "lpips|v:1"
@@ -190,6 +192,65 @@ def test_a_check_that_could_show_nothing_does_not_pass_a_change() -> None:
     assert blind.exit_code is Exit.NOTHING_MEASURED and blind.headline.startswith("not judged: scores changed")
     same = replace(outcome(changes(baseline({PSNR: four}), {PSNR: four})), blind=True)
     assert same.exit_code is Exit.DONE
+
+
+@pytest.mark.parametrize(
+    ("scenes", "metrics", "able"),
+    [(6, 1, True), (5, 1, False), (6, 2, False), (7, 2, True)],
+)  # fmt: skip
+def test_what_signs_alone_can_show(scenes: int, metrics: int, able: bool) -> None:
+    """All scenes lower: a p of 1 in 2^scenes, times the metrics, times the two families; 2/64 and 4/128 are below 0.05."""
+    one = {f"{at}": [[20.0 + at]] for at in range(scenes)}
+    both = dict.fromkeys((PSNR, LPIPS)[:metrics], one)
+    found = changes(baseline(both), both)
+    told, blind = _power([*found.values()], Rules())
+    assert blind is not able and len(told) == (0 if able else metrics)
+    if not able:
+        assert told[0].startswith(f"row PSNR: {scenes} scenes without repeats cannot show a drop at level 0.05: ")
+
+
+def test_a_calibrated_metric_beside_one_without_repeats_is_not_blind() -> None:
+    four = {scene: SIX[scene][:1] for scene in "0123"}
+    known = {scene: Noise(fit=0.01, fit_freedom=7, seed=0, seed_freedom=0) for scene in four}
+    both = {PSNR: four, LPIPS: four}
+    told, blind = _power([*changes(baseline(both, noise=known), both).values()], Rules())
+    assert not blind and [text.partition(":")[0] for text in told] == ["row LPIPS"]
+
+
+@pytest.mark.parametrize("scenes", [1, 5, EXACT_SCENES, EXACT_SCENES + 1, 40])
+def test_the_least_p_is_that_of_scenes_that_all_drop(scenes: int) -> None:
+    """Beyond EXACT_SCENES signs are drawn, so that no p-value is below one in the number of draws."""
+    if scenes != EXACT_SCENES:  # 32,768 lines of signs, for a value that the others pin down
+        assert sign_flip([-1.0] * scenes) == pytest.approx(least_p(scenes))
+    assert least_p(scenes) == (2.0 / 2**scenes if scenes <= EXACT_SCENES else 1 / (1 + RESAMPLES))
+
+
+@pytest.mark.parametrize(
+    ("by", "fields", "advice"),
+    [
+        (2.0, {}, "gain"),
+        (-2.0, {}, "drop"),
+        (0.0, {}, ""),
+        (2.0, {"failed": True}, ""),
+        (-2.0, {"mismatches": ("other scenes",)}, ""),
+    ],
+)
+def test_advice(by: float, fields: dict[str, object], advice: str) -> None:
+    found = outcome(changes(baseline({PSNR: SIX}), {PSNR: moved(SIX, every=by)}))
+    assert replace(found, **fields).advice == advice
+
+
+def test_what_is_lost_is_never_advised_to_be_accepted() -> None:
+    after = {scene: fits for scene, fits in SIX.items() if scene != "3"}
+    assert outcome(changes(baseline({PSNR: SIX}), {PSNR: moved(after, every=-3.0)})).advice == ""
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict", "digits"), [(19.9, "worse", 2), (19.9996, "worse", 4), (19.9996, "same", 2), (20.0, "worse", 2)]
+)
+def test_digits_show_a_change_that_counts(after: float, verdict: str, digits: int) -> None:
+    one = changes(baseline({PSNR: {"a": [[20.0]]}}, "nothing"), {PSNR: {"a": [[after]]}})[PSNR, "a"]
+    assert replace(one, verdict=verdict).digits == digits
 
 
 def test_infinite_scores_do_not_hide_the_others() -> None:

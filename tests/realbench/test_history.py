@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,64 @@ def test_two_runs_of_one_commit_are_two_points(tmp_path: Path) -> None:
     assert series.words(series.entries[2]) == "step −1.00 dB between runs of abababa (worse)"
 
 
+def accepted_from(run: Made, path: Path, when: str, **change: Any) -> Path:
+    made = baselines.accept(load_run(run.root))
+    accepted = made.accepted.model_copy(update={"when": when, "commit": run.manifest.invocations[0].commit})
+    baselines.write(made.model_copy(update={"accepted": accepted} | change), path)
+    return path
+
+
+def test_a_point_over_again_is_one_point(tmp_path: Path) -> None:
+    """A run, its copy and the baseline that was accepted from it: one measurement, not three."""
+    run, later = made_run(tmp_path / "run", 1, {"a": 1 / 3}), made_run(tmp_path / "later", 2, {"a": 1 / 3}, commit=commit_of(1))
+    shutil.copytree(run.root, tmp_path / "copy")
+    file = accepted_from(run, tmp_path / "b.json", "2030-05-01T11:00:00+00:00")
+    found = history([of_path(path) for path in (file, tmp_path / "copy", later.root, run.root)])
+    first, second = ("copy", "run") if found.points[0].name == "copy" else ("run", "copy")
+    assert [point.name for point in found.points] == [first, "later"], "a later run of the same commit is a measurement of its own"
+    assert [entry.point.name for entry in only(found).entries] == [first, "later"]
+    assert found.notes == (
+        f"{first} (0101010) and {second} (0101010) are one point: the same scores, made at the same commit",
+        f"{first} (0101010) and b.json (0101010) are one point: the same scores, made at the same commit",
+    )
+
+
+def test_a_baseline_in_git_and_its_run_are_one_point(tmp_path: Path) -> None:
+    """Its commit is the one that accepted it; what counts is the one that the scores were made at."""
+    repository = Repository(tmp_path / "repository")
+    run = made_run(tmp_path / "run", 1, {"a": 1.0})
+    repository.commit(accepted_from(run, tmp_path / "b.json", "2030-05-01T11:00:00+00:00").read_text(), 2)
+    found = history([*of_git(repository.path)[0], of_run(run.root)])
+    assert [point.name for point in found.points] == ["run"] and "are one point" in found.notes[0]
+
+
+def test_a_baseline_that_was_taken_back_is_a_point_again(tmp_path: Path) -> None:
+    """Neighbours alone are one: what stands again after something else is news."""
+    repository = Repository(tmp_path / "repository")
+    first, second = accepted(tmp_path, 20.0), accepted(tmp_path, 21.0)
+    for day, text in enumerate((first, second, first), 1):
+        repository.commit(text, day)
+    found = history(of_git(repository.path)[0])
+    assert [entry.mean for entry in only(found).entries] == [20, 21, 20] and found.notes == ()
+
+
+@pytest.mark.parametrize("what", ["score", "commit", "scene"])
+def test_points_that_differ_are_two(tmp_path: Path, what: str) -> None:
+    run = made_run(tmp_path / "run", 1, {"a": 1.0})
+    shutil.copytree(run.root, tmp_path / "copy")
+    other = Made(tmp_path / "copy")
+    other.manifest = other.folder.read_manifest()
+    if what == "score":
+        other.score("telea", "a", 1.0 + 1e-9)
+    elif what == "commit":
+        other.manifest.invocations[0].commit = commit_of(9)
+    else:
+        other.manifest.scenes["a"].digests["title"] = "another"
+    other.write()
+    found = history([of_run(run.root), of_run(other.root)])
+    assert len(found.points) == 2 and not [note for note in found.notes if "one point" in note]
+
+
 def test_without_a_commit_points_have_their_names(tmp_path: Path) -> None:
     points = [of_run(made_run(tmp_path / f"nightly {at}", at + 1, {"a": value}, commit="").root) for at, value in enumerate([2.0, 2, 1, 1])]
     series = only(history(points))
@@ -139,7 +198,7 @@ def test_one_point_can_show_no_step(tmp_path: Path) -> None:
 
 def test_chance_is_told_where_a_step_could_be_seen(tmp_path: Path) -> None:
     found = history(of_days(tmp_path, {day: {"a": 1} for day in (1, 2, 3, 4)}))
-    assert found.chance == "independent noise alone shows a step in up to 5 % of series (docs/history.md), of which here are 1"
+    assert found.chance == "independent normal noise alone shows a step in up to 5 % of series (docs/history.md), of which here are 1"
 
 
 def test_scenes_that_differ_are_left_out_and_named(tmp_path: Path) -> None:
@@ -323,8 +382,9 @@ class Repository:
 
 def accepted(tmp_path: Path, value: float) -> str:
     """A baseline's text with one score."""
-    made = baselines.accept(load_run(made_run(tmp_path / f"of {value}", 1, {"a": value}).root))
-    return made.model_dump_json()
+    path = tmp_path / f"of {value}.json"
+    baselines.write(baselines.accept(load_run(made_run(tmp_path / f"of {value}", 1, {"a": value}).root)), path)
+    return path.read_text()
 
 
 @pytest.mark.parametrize("name", ["baseline.json", "ci/base line.json", "-b:*.json"])
@@ -344,15 +404,18 @@ def test_every_commit_of_a_baseline_is_a_point(tmp_path: Path, name: str) -> Non
 def test_versions_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "repository")
     good = accepted(tmp_path, 20.0)
-    newer = good.replace('"schema_version":1', '"schema_version":99')
-    for day, content in enumerate([good, "<<<<<<< HEAD", None, accepted(tmp_path, 21.0), newer], 1):
+    newer = good.replace('"schema_version": 1', '"schema_version": 99')
+    edited = good.replace('{"0": 20.0}', '{"0": 25.0}')
+    assert newer != good != edited
+    for day, content in enumerate([good, "<<<<<<< HEAD", None, accepted(tmp_path, 21.0), newer, edited], 1):
         repository.commit(content, day)
     points, notes = of_git(repository.path)
     assert [point.scores["telea"][PSNR]["a"]["0"]["0"] for point in points] == [20, 21]
     assert [note.split(": ")[1] for note in notes] == [
-        "not a baseline",
+        "not a baseline of schema 1 (the whole",
         "no file there, or one that is too large",
-        "a baseline of schema 99, expected 1",
+        "of schema 99, expected 1",
+        "not as it was written, edited or merged by hand",
     ]
     assert all(note.startswith("left out ") and note.partition(":")[2].startswith("baseline.json: ") for note in notes)
 

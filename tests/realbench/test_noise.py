@@ -26,7 +26,8 @@ def test_a_scene_counts_its_fits_alike() -> None:
 
 def test_one_scene_of_two_fits_each() -> None:
     """Fits' means 10, 12 and 9, 9: a sum of squares of 2 with 2 degrees of freedom; a difference of means of two has that variance."""
-    (found,) = noise.differences({"a": sample([10.0], [11.0, 13.0])}, {"a": sample([9.0], [9.0])}, {}, "fits").values()
+    before, after = sample([9.0, 11.0], [11.0, 13.0]), sample([8.0, 10.0], [9.0, 9.0])
+    (found,) = noise.differences({"a": before}, {"a": after}, {}, "fits").values()
     assert (found.value, found.freedom) == (1.0, 2)
     assert noise.p_value(2.0, found) == pytest.approx(t.sf(2.0, 2))
     assert noise.p_value(-2.0, found) == pytest.approx(1 - t.sf(2.0, 2))
@@ -58,26 +59,53 @@ def test_without_repeats_nothing_is_known() -> None:
     assert found == {"a": UNKNOWN} and noise.p_value(3.0, UNKNOWN) is None
 
 
-@pytest.mark.parametrize(("seeds", "unit"), [(4, 0.3), (1, 0.6), (2, 0.4)])
+@pytest.mark.parametrize(("seeds", "unit"), [(4, 0.3), (1, 0.6), (2, 0.4), (8, 0.3)])
 def test_a_calibration_counts_for_other_numbers_of_seeds(seeds: int, unit: float) -> None:
-    """0.3 between fits of 4 seeds, of which 0.4 / 4 is the seeds': 0.2 is the fit's own."""
+    """0.3 between fits of 4 seeds; of fewer seeds more, by at most 0.4 (1 / seeds − 1 / 4); of more seeds not surely less."""
     one = {"a": sample([0.0] * seeds)}
     calibrated = {"a": Noise(fit=0.3, fit_freedom=7, seed=0.4, seed_freedom=24, seeds=4)}
     (found,) = noise.differences(one, one, calibrated, "fits").values()
     assert found.value == pytest.approx(2 * unit) and found.freedom == 7
 
 
-def test_a_calibrated_fit_is_never_quieter_than_its_seeds() -> None:
-    calibrated = {"a": Noise(fit=0.05, fit_freedom=7, seed=0.4, seed_freedom=24, seeds=4)}
-    (found,) = noise.differences({"a": sample([0.0])}, {"a": sample([0.0])}, calibrated, "fits").values()
-    assert found.value == pytest.approx(2 * 0.4)
+def test_fits_may_be_steadier_than_their_seeds() -> None:
+    """All fits have the same seeds: what these differ by is not between the fits."""
+    calibrated = {"a": Noise(fit=0.05, fit_freedom=7, seed=4.0, seed_freedom=24, seeds=4)}
+    (found,) = noise.differences({"a": sample([0.0] * 4)}, {"a": sample([0.0] * 4)}, calibrated, "fits").values()
+    assert found.value == pytest.approx(2 * 0.05)
+
+
+def crossed(first: int, *fits: list[float]) -> Sample:
+    """Fits with seeds from `first` on."""
+    return Sample.of({str(fit): {str(first + at): value for at, value in enumerate(seeds)} for fit, seeds in enumerate(fits)})
+
+
+def test_other_seeds_are_other_draws() -> None:
+    """Fits' means 2, 3 and 5, 5 (v = 0.5 / 2 with 2 degrees), seeds within fits 2 and 0 (mean 1 with one degree for two same seeds)."""
+    before, same, other = crossed(0, [1.0, 3.0], [2.0, 4.0]), crossed(0, [5.0, 5.0], [5.0, 5.0]), crossed(7, [5.0, 5.0], [5.0, 5.0])
+    (paired,) = noise.differences({"a": before}, {"a": same}, {}, "fits").values()
+    assert (paired.value, paired.freedom) == (0.25, 2)
+    (apart,) = noise.differences({"a": before}, {"a": other}, {}, "fits").values()
+    # Seeds: 2 with one degree and 0 with one: 1 with two; two seeds on each side: 1 · (1/2 + 1/2) more.
+    assert apart.value == pytest.approx(0.25 + 1.0) and apart.freedom == pytest.approx(1.25**2 / (0.25**2 / 2 + 1**2 / 2))
+    (half,) = noise.differences({"a": before}, {"a": crossed(1, [5.0, 5.0], [5.0, 5.0])}, {}, "fits").values()
+    assert half.value == pytest.approx(0.25 + 0.5)  # one of two seeds is shared: 1/2 + 1/2 − 2 · 1 / 4
+
+
+def test_other_seeds_without_repeats_are_unknown_until_calibrated() -> None:
+    before, after = {"a": crossed(0, [1.0], [2.0])}, {"a": crossed(1, [1.0], [2.0])}
+    assert noise.differences(before, after, {}, "fits") == {"a": UNKNOWN}
+    calibrated = {"a": Noise(fit=0.5, fit_freedom=6, seed=3.0, seed_freedom=24, seeds=4)}
+    (found,) = noise.differences(before, after, calibrated, "fits").values()
+    unit = (0.5 * 2 + (0.5 + 3 * 0.75) * 6) / 8  # two runs with one degree each, and the calibration as of one seed
+    assert found.value == pytest.approx(unit + 3.0 * 2)
 
 
 def test_measured_is_what_differences_reads() -> None:
-    found = noise.measured([sample([1.0, 3.0], [5.0, 7.0], [3.0, 5.0])])
+    found = noise.measured(sample([1.0, 3.0], [5.0, 7.0], [3.0, 5.0]))
     assert (found.fit, found.fit_freedom, found.seed, found.seed_freedom, found.seeds) == (4.0, 2, 2.0, 3, 2.0)
-    assert noise.measured([sample([1.0])]) == Noise(fit=0, fit_freedom=0, seed=0, seed_freedom=0, seeds=1)
-    assert noise.measured([sample([math.inf, 1.0, 3.0])]).seed == 2.0
+    assert noise.measured(sample([1.0])) == Noise(fit=0, fit_freedom=0, seed=0, seed_freedom=0, seeds=1)
+    assert noise.measured(sample([math.inf, 1.0, 3.0])).seed == 2.0
 
 
 def test_the_mean_of_scenes() -> None:

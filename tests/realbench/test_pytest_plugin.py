@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,10 @@ import scipy.stats  # noqa: F401
 
 import realbench
 from realbench import baseline as baselines
-from realbench import pytest_gate  # noqa: F401
+from realbench import (
+    bench,
+    pytest_gate,  # noqa: F401
+)
 from realbench.results import load_run
 from tests.conftest import Plugins
 from tests.making import DRIFT, Made
@@ -151,6 +155,88 @@ def test_what_is_not_comparable_fails_everywhere(pytester: pytest.Pytester, base
     check(pytester, "--realbench-run", "run", "-k", "drift").assert_outcomes(failed=3, deselected=4)
 
 
+@pytest.fixture
+def three(pytester: pytest.Pytester) -> Path:
+    """A baseline of three rows, of which the run has one."""
+    runs = [made(pytester.path / name, row=name) for name in ("one", "two", "three 3")]
+    baselines.write(baselines.accept(load_run(*runs)), pytester.path / "baseline.json")
+    return made(pytester.path / "run", row="two")
+
+
+def test_rows_that_the_run_lacks_fail_once(pytester: pytest.Pytester, three: Path) -> None:
+    """One clear failure, and skips that say where to look; the row that is there is judged all the same."""
+    done = check(pytester, "--realbench-run", "run", "-v", "-rs")
+    done.assert_outcomes(failed=1, skipped=12, passed=6)
+    done.stdout.fnmatch_lines(
+        [
+            "realbench::run FAILED*",
+            "not whole: the run lacks 2 of 3 rows to compare: one, three 3",
+            "name the rows to compare: --realbench-row=two",
+            "*row one is not in the run: see realbench::run",
+        ]
+    )
+    assert "accept" not in done.stdout.str().partition("= realbench =")[2]
+    # Where the one that would fail was not chosen, each of them does: what compared nothing never passes.
+    check(pytester, "--realbench-run", "run", "-k", "one and psnr").assert_outcomes(failed=3, deselected=16)
+    check(pytester, "--realbench-run", "run", "--deselect", "realbench::run").assert_outcomes(failed=12, passed=6, deselected=1)
+
+
+def test_no_row_of_the_baseline_in_the_run(pytester: pytest.Pytester, three: Path) -> None:
+    made(pytester.path / "other", row="other")
+    check(pytester, "--realbench-run", "other").assert_outcomes(failed=1, skipped=18)
+
+
+def test_rows_are_chosen(pytester: pytest.Pytester, three: Path) -> None:
+    check(pytester, "--realbench-run", "run", "--realbench-row", "two").assert_outcomes(passed=7)
+    made(pytester.path / "other", row="three 3")
+    both = ("--realbench-run", "run", "--realbench-run", "other", "--realbench-row", "two", "--realbench-row", "three 3")
+    check(pytester, *both).assert_outcomes(passed=13)
+
+
+def test_a_gain_beside_a_lost_score_is_not_advised_to_be_accepted(pytester: pytest.Pytester, baseline: Path) -> None:
+    made(pytester.path / "run", 9, lost=True)
+    done = check(pytester, "--realbench-run", "run")
+    assert done.ret == 1 and "realbench accept" not in done.stdout.str()
+
+
+def test_the_line_that_accepts_is_quoted(pytester: pytest.Pytester, baseline: Path) -> None:
+    made(pytester.path / "my run", 9)
+    done = check(pytester, "--realbench-run", "my run")
+    # pytester's folder is the user's home.
+    done.stdout.fnmatch_lines(["to keep the gain: realbench accept ~/'my run' -o ~/baseline.json"])
+
+
+def test_a_mean_that_is_none_fails_nothing_that_its_scenes_do_not(pytester: pytest.Pytester) -> None:
+    """One scene falls from 20 to −∞ and another rises to +∞: between them there is no mean, and each has a test of its own."""
+    for name, values in (("accepted", (20.0, 21.0)), ("run", (-math.inf, math.inf)), ("better", (20.0, math.inf))):
+        run = Made(pytester.path / name)
+        run.scene("a"), run.scene("b"), run.row("row", method="telea")
+        run.scores("row", dict(zip("ab", values, strict=True)))
+        run.write()
+    baselines.write(baselines.accept(load_run(pytester.path / "accepted")), pytester.path / "baseline.json")
+    done = check(pytester, "--realbench-run", "run", "-v")
+    ended = {line.split()[0].removeprefix("realbench::"): line.split()[1] for line in done.outlines if line.startswith("realbench::")}
+    assert ended == {"run": "PASSED", "row::psnr": "PASSED", "row::psnr::a": "FAILED", "row::psnr::b": "PASSED"}
+
+
+def test_seeds_and_fits_are_asked_for(pytester: pytest.Pytester, plugins: Plugins, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where those of the baseline are no range."""
+    site = plugins("methods", {"counting": "Counting"}, COUNTING).parent
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=":")
+    monkeypatch.setenv("COUNTED", str(pytester.path / "before"))
+    for seeds in ("1", "5-5"):
+        realbench.run(["counting"], scenes=suite, metrics=["psnr"], seeds=seeds, out=pytester.path / "accepted")
+    held = baselines.accept(load_run(pytester.path / "accepted"))
+    held.rows["counting"].seeds[:] = [0, 5]
+    baselines.write(held, pytester.path / "baseline.json")
+    words = ["--realbench-method=counting", f"--realbench-scenes={suite}", "-k", "realbench and run"]
+    check(pytester, *words).stdout.fnmatch_lines(["*the seeds 0, 5, which are no range: give --seeds"])
+    found: list[dict[str, object]] = []
+    monkeypatch.setattr(bench, "run", lambda *_, **given: found.append(given) or pytest.fail("enough"))
+    check(pytester, *words, "--realbench-seeds=7-9", "--realbench-fits=3")
+    assert [(one["seeds"], one["fits"]) for one in found] == [("7-9", 3)]
+
+
 def test_a_run_that_cannot_be_read_fails_everywhere(pytester: pytest.Pytester, baseline: Path) -> None:
     done = check(pytester, "--realbench-run", "nowhere")
     done.assert_outcomes(failed=7)
@@ -165,6 +251,8 @@ def test_a_run_that_cannot_be_read_fails_everywhere(pytester: pytest.Pytester, b
         (["--realbench", "baseline.json", "--realbench-config", "none.toml"], "none.toml: cannot be read"),
         (["--realbench", "baseline.json", "--realbench-method", "tela"], "did you mean telea"),
         (["--realbench", "baseline.json", "--realbench-method", "telea", "--realbench-run", "run"], "not both"),
+        (["--realbench", "baseline.json", "--realbench-row", "other"], "-row other: not among the rows to compare, which are row"),
+        (["--realbench", "baseline.json", "--realbench-method", "telea"], "row telea is not in the baseline, which has row; *"),
         (["--realbench-run", "run"], "--realbench FILE says against which baseline"),
         (["--realbench-strict"], "--realbench-strict says how to check"),
     ],
@@ -250,7 +338,7 @@ def test_tests_are_chosen_as_any_others(pytester: pytest.Pytester, baseline: Pat
 
 
 def test_collecting_runs_nothing(pytester: pytest.Pytester, baseline: Path) -> None:
-    done = check(pytester, "--realbench-method", "telea", "--collect-only", "-q")
+    done = check(pytester, "--realbench-method", "telea=row", "--collect-only", "-q")
     done.stdout.fnmatch_lines(["realbench::run"])
     assert not (pytester.path / "runs").exists()
 

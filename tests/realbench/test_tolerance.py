@@ -70,6 +70,12 @@ def test_what_the_file_may_not_hold(tmp_path: Path, text: str, message: str) -> 
     assert message in str(error.value)
 
 
+def test_errors_name_the_file_that_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "").rename(tmp_path / "other.toml")
+    assert rules(Path("other.toml")).file == "other.toml" and Rules().file == rules().file == "realbench.toml"
+
+
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.toml: cannot be read \(No such file"):
         rules(tmp_path / "gone.toml")

@@ -24,16 +24,18 @@ def test_every_fault_can_be_planted(tmp_path: Path, name: str) -> None:
 
 
 def test_pools_draws_and_verdicts(tmp_path: Path) -> None:
-    """Two scenes, six fits of two seeds of a fill that hardly varies; a run is one fit of two seeds, calibrated by four more."""
+    """Two scenes, six fits of four seeds of a fill that hardly varies; a run is one fit of two seeds, calibrated by four more."""
     scenes = ("coffee", "rocket")
-    asked = gate.Asked(tmp_path, 1, 1, 1, scenes, SETTINGS, ("psnr",), ("bgr",), fits=6, seeds=2, repeats=(1, 2), calibrated=4)
+    asked = gate.Asked(
+        tmp_path, 1, 1, 1, scenes, SETTINGS, ("psnr",), ("bgr",), fits=2, whole_fits=6, seeds=4, repeats=(1, 2), calibrated=4
+    )
     gate.pools(asked)
     gate.judge(asked)
     gate.judge(asked)  # nothing is judged twice
     with (tmp_path / "verdicts.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    found = {(line["condition"], line["calibrated"]): int(line["exit_code"]) for line in lines}
-    assert len(lines) == 4 and found["unchanged", "1"] == 0 and found["bgr", "1"] == 1, lines
+    found = {(line["condition"], line["case"]): int(line["exit_code"]) for line in lines}
+    assert len(lines) == 5 and found["unchanged", "calibrated"] == 0 and found["bgr", "calibrated"] == 1, lines
     gate.reruns(asked)
     with (tmp_path / "reruns.csv").open(newline="") as file:
         ended = {line["condition"]: line["exit_code"] for line in csv.DictReader(file)}
