@@ -22,6 +22,12 @@ class RealbenchError(Exception):
     """An error whose message alone tells the user what was expected, what was found and what to do."""
 
     exit_code: Exit = Exit.FAILED_CELLS
+    detail: str = ""
+    """What is kept with a failed cell beside the message, for example the end of a log."""
+
+
+class TimedOut(RealbenchError):
+    """Something took longer than it is given; the cell is a `timeout`, not `failed`."""
 
 
 class UsageError(RealbenchError):

@@ -42,7 +42,15 @@ def read_rgb(path: Path) -> tuple[UInt8Image, list[str]]:
     Returns the image and what is worth a warning, each as `what was found; what to do`.
     Raises SceneError when the file cannot be decoded safely.
     """
-    image, notes = _open(path)
+    return _shown(*_open(path))
+
+
+def decode_rgb(data: bytes, name: str, formats: tuple[str, ...] = FORMATS) -> tuple[UInt8Image, list[str]]:
+    """Decode the bytes of a photograph as read_rgb does; `name` is what messages call it."""
+    return _shown(*_decode(data, name, formats))
+
+
+def _shown(image: Image, notes: list[str]) -> tuple[UInt8Image, list[str]]:
     if _is_transparent(image):
         notes.append("has transparent pixels: they were flattened onto white; save it without transparency")
     return _to_rgb(image), notes

@@ -56,13 +56,14 @@ def environment(device: str, dtype: str, threads: int) -> dict[str, Any]:
 
 
 def peak_memory() -> dict[str, int]:
-    """Peak bytes: `host` of this process so far, `device` since reset_peak_memory where a GPU is in use."""
+    """Peak bytes: `host` of this process or of its largest child so far, `device` since reset_peak_memory where a GPU is in use."""
     peaks = {}
     if sys.platform != "win32":
         import resource
 
         scale = 1 if sys.platform == "darwin" else 1024
-        peaks["host"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+        usages = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        peaks["host"] = max(usages) * scale
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
         peaks["device"] = int(torch.cuda.max_memory_allocated())

@@ -140,6 +140,9 @@ class BaseMethod:
     `Settings` is a frozen dataclass with a default for each field: its fields are what --set knows. A field whose metadata has
     `path=True` names a file or folder whose content, not its name, enters the row's fingerprint; `path="or name"` does so where such a path
     exists. `stage="fill"` marks a field that `fit` does not read: rows that differ in such fields only share their fits.
+    A method whose card and settings depend on a file has two class methods more: `variant(settings)` is the class that a row's settings
+    stand for, and `content(settings)`, plain data, says what else than settings, weights and source its fingerprint covers. One that has
+    work to do once on this machine, before any cell, does it in `prepare(settings, say)`.
     A plug-in without `Settings` is constructed without arguments, one with it from an instance of it.
     """
 

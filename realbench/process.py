@@ -6,19 +6,34 @@ import contextlib
 import io
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from realbench import wire
 from realbench.errors import RealbenchError
+from realbench.metric import WRITTEN
+from realbench.store import refused
 from realbench.wire import Message
 
+if TYPE_CHECKING:
+    import psutil
+
+FAMILY = "REALBENCH_FAMILY"
+"""The environment variable by which a worker's descendants are known, whatever became of their parents."""
+SWEEPS = 20
+"""How often descendants are looked for again, where killed ones had started others meanwhile."""
+_LEAVING = threading.Lock()
+ENDING = 5.0
+"""Seconds that a worker which says nothing more has to end."""
 POLL = 0.5
 """Seconds between looks at whether a silent worker still lives."""
 
@@ -35,16 +50,22 @@ class WorkerLost(RealbenchError):
 class WorkerProcess:
     """A child running `python -m realbench.worker`: one request at a time, replies as they come."""
 
-    def __init__(self, *, threads: int, log: Path | None = None) -> None:
+    def __init__(
+        self, *, threads: int, log: Path | None = None, module: str = "realbench.worker", path: Sequence[str] | None = None
+    ) -> None:
         self._log = log
-        stderr = log.open("ab") if log else None
+        self._family = uuid.uuid4().hex
+        with refused(log or Path(tempfile.gettempdir())):
+            self._scratch = tempfile.mkdtemp(prefix="realbench-")
+            stderr = log.open("ab") if log else None
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "realbench.worker"],
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # closing an unbuffered pipe never blocks, whoever else holds the other end
             stderr=stderr,
-            env=_environment(threads),
+            # A folder for temporary files of its own: a killed worker cleans nothing up.
+            env={**_environment(threads, path), FAMILY: self._family, "TMPDIR": self._scratch},
             start_new_session=True,  # Ctrl-C reaches the driver alone, which then decides
         )
         if stderr:
@@ -79,6 +100,8 @@ class WorkerProcess:
             else:
                 self._process.kill()
         self._process.wait()
+        end_family(self._family)
+        shutil.rmtree(self._scratch, ignore_errors=True)
         if self._process.stdin:
             self._process.stdin.close()
         # stdout belongs to the reading thread: a child that the worker left behind may hold it open for long.
@@ -87,7 +110,7 @@ class WorkerProcess:
         """Read replies for as long as there are any; None says that no more will come, whatever the reason."""
         replies = io.BufferedReader(cast(io.RawIOBase, self._process.stdout), 1 << 16)
         try:
-            while (message := wire.receive(replies)) is not None:
+            while (message := wire.receive(replies)) is not None and _is_reply(message):
                 self._replies.put(message)
         finally:
             self._replies.put(None)
@@ -111,13 +134,15 @@ class WorkerProcess:
 
     def _lost(self) -> WorkerLost:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
+            self._process.wait(ENDING)
         code = self._process.poll()
         self.kill()
         if code is not None and code < 0:
             name = signal.Signals(-code).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             reason = f"the worker was killed by {name}{hint}"
+        elif code is None:
+            reason = "the worker sent what is no reply"
         else:
             reason = f"the worker ended by itself (exit code {code})"
         return WorkerLost(reason, timed_out=False, log=self._tail())
@@ -133,12 +158,71 @@ class WorkerProcess:
         return ""
 
 
+def end_family(family: str, known: Iterable[psutil.Process] = ()) -> None:
+    """Kill every process whose environment carries the family's name, or one that begins with it, and those known beforehand.
+
+    This finds descendants whose parents are gone, and those in sessions of their own; a process that took the name out of its
+    environment and left its parent is not found. This process is spared.
+    """
+    import psutil
+
+    found = [process for process in known if process.is_running()]
+    for _ in range(SWEEPS):
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=5)
+        found = members(family)
+        if not found:
+            return
+
+
+def leave() -> None:
+    """End this worker at once, with all that it started and its folder for temporary files: its driver is gone."""
+    with _LEAVING:  # never given back: two threads may notice
+        if family := os.environ.get(FAMILY):
+            with contextlib.suppress(Exception):
+                end_family(family)
+            for _ in range(SWEEPS):  # another thread may be writing there still
+                shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+                if not os.path.exists(os.environ["TMPDIR"]):  # noqa: PTH110
+                    break
+        os._exit(0)
+
+
+def members(family: str) -> list[psutil.Process]:
+    """The living processes of a family but this one."""
+    import psutil
+
+    if not family:
+        raise ValueError("a family without a name would be everything that runs here")
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(FAMILY, "").startswith(family) and _lives(process):
+                found.append(process)
+    return found
+
+
+def _lives(process: psutil.Process) -> bool:
+    import psutil
+
+    return bool(process.status() != psutil.STATUS_ZOMBIE)
+
+
+def _is_reply(message: Message) -> bool:
+    """Whether a message is what those who ask expect: an event, and plain words of the right kinds about it."""
+    head = message.head
+    texts = all(isinstance(head.get(name, ""), str) for name in ("item", "reason", "detail"))
+    return isinstance(head.get("event"), str) and head.get("state", "ok") in WRITTEN and texts and isinstance(head.get("data", {}), dict)
+
+
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """The parent's environment with threads pinned before any library starts, and the parent's import path."""
+def _environment(threads: int, path: Sequence[str] | None = None) -> dict[str, str]:
+    """The parent's environment with threads pinned before any library starts, and an import path: the parent's unless one is given."""
     pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {**os.environ, **{pool: str(threads) for pool in pools}, "PYTHONPATH": path}
+    paths = os.pathsep.join(entry for entry in (sys.path if path is None else path) if entry)
+    return {**os.environ, **{pool: str(threads) for pool in pools}, "PYTHONPATH": paths}

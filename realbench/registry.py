@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -45,6 +46,15 @@ def load(kind: Kind, name: str) -> Any:
     if getattr(plugin, "card", None) is None or plugin.card.id != name:
         raise RealbenchError(f"{kind[:-1]} {name}: {points[name].value} has no card with the id {name!r}; correct the plug-in")
     return plugin
+
+
+def method(name: str, settings: Mapping[str, Any]) -> Any:
+    """The class behind a row: the registered one, or what its `variant(settings)` makes of it where card and settings depend on a file.
+
+    Raises what `load` raises, and RealbenchError for settings that no variant can be made of.
+    """
+    plugin = load("methods", name)
+    return plugin.variant(settings) if hasattr(plugin, "variant") else plugin
 
 
 def third_party(kind: Kind, name: str) -> str:

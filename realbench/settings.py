@@ -37,7 +37,7 @@ class Setting:
 def changed(row: RowInfo) -> tuple[Setting, ...]:
     """The settings of a row that differ from its method's defaults; all of them where the method is not installed any more."""
     try:
-        method = registry.load("methods", row.method)
+        method = registry.method(row.method, row.settings)
     except RealbenchError:
         return tuple(Setting(name, _shown(value, "or name"), False) for name, value in row.settings.items())
     kind = settings_class(method)

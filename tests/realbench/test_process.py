@@ -44,6 +44,27 @@ def test_a_killed_worker_is_lost_not_waited_for() -> None:
         ask(worker)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        {},
+        {"event": ["end"]},
+        {"event": "item", "item": 3},
+        {"event": "item", "state": "stale"},
+        {"event": "item", "data": []},
+    ],
+    ids=str,
+)
+def test_a_worker_that_sends_no_reply_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, object]) -> None:
+    said = "import sys, time; from realbench.wire import Message, send; "
+    program = f"{said}send(sys.stdout.buffer, Message({words!r})); sys.stdin.buffer.read(1); time.sleep(60)"
+    popen = subprocess.Popen
+    monkeypatch.setattr("realbench.process.subprocess.Popen", lambda args, **keys: popen([args[0], "-c", program], **keys))
+    monkeypatch.setattr("realbench.process.ENDING", 0.1)
+    with pytest.raises(WorkerLost, match="sent what is no reply"):
+        ask(WorkerProcess(threads=1))
+
+
 def test_workers_end_with_their_driver() -> None:
     program = "import os, sys\nfrom realbench.process import WorkerProcess\nworker = WorkerProcess(threads=1)\n"
     program += "print(worker._process.pid, flush=True)\nos.kill(os.getpid(), 9)"
