@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from realbench import __version__
-from realbench.cli import analysis, cards, gating, history, reporting, running, scenes, sweeping, weights
+from realbench.cli import analysis, cards, gating, history, merging, methods, reporting, running, scenes, sweeping, weights
 
 app = typer.Typer(
     name="realbench",
@@ -20,7 +20,8 @@ app = typer.Typer(
 app.command()(running.run)
 app.command()(running.score)
 app.command()(running.status)
-app.command()(reporting.report)
+app.command()(merging.merge)
+app.command(cls=reporting.WithFormats)(reporting.report)
 app.command()(gating.accept)
 app.command()(gating.check)
 app.command()(gating.calibrate)
@@ -29,8 +30,8 @@ app.command()(analysis.plan)
 app.command()(analysis.export)
 app.command()(sweeping.sweep)
 app.command()(sweeping.transfer)
-app.command()(cards.methods)
 app.command()(cards.metrics)
+app.add_typer(methods.app, name="methods")
 app.add_typer(scenes.app, name="scenes")
 app.add_typer(weights.app, name="weights")
 

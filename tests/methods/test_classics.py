@@ -76,12 +76,3 @@ def test_no_blank_remains(name, make_task) -> None:
     mask[:30, 20:] = True
     [fill] = registry.load("methods", name)().fill(make_task(picture, mask, [picture]), (0,), context=Context())
     assert np.abs(fill.image[mask].astype(int) - (220, 0, 0)).max() < 60
-
-
-def test_cards_are_complete() -> None:
-    for name in (*METHODS, "ground-truth", "precomputed"):
-        card = registry.load("methods", name).card
-        assert card.id == name and card.title and card.summary.endswith(".") and card.licence
-        assert card.oracle == (name == "ground-truth")
-        assert card.stochastic == (name in ("patchmatch", "precomputed"))
-        assert not (card.fits or card.torch or card.weights)

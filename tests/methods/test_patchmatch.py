@@ -87,17 +87,6 @@ def test_what_lies_in_the_hole_does_not_matter(levels, make_task) -> None:
     assert (fills[0] == fills[1]).all() and (fills[0][~mask] == picture[~mask]).all()
 
 
-def test_a_fill_depends_on_its_own_seed_alone(make_task) -> None:
-    picture = np.random.default_rng(2).integers(0, 256, (40, 56, 3), dtype=np.uint8)
-    task = make_task(picture, hole((40, 56), np.s_[12:30, 15:40]))
-    method = PatchMatch(TINY)
-    many = {fill.seed: fill.image for fill in method.fill(task, (0, 5, 2), context=Context())}
-    [alone] = PatchMatch(TINY).fill(task, (5,), context=Context())
-    assert (alone.image == many[5]).all()
-    assert (many[0] != many[5]).any() and (many[0] != many[2]).any()
-    assert PatchMatch.card.stochastic
-
-
 @pytest.mark.parametrize("mask", [hole((30, 40), np.s_[6:, :]), ~hole((30, 40), np.s_[10:16, 10:30]), ~hole((30, 40), np.s_[3, 3])])
 def test_with_no_known_patch_it_fills_like_telea_and_says_so(mask, make_task) -> None:
     task = make_task(np.random.default_rng(3).integers(0, 256, (30, 40, 3), dtype=np.uint8), mask)
