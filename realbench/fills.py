@@ -12,15 +12,16 @@ from typing import Any
 from realbench import fingerprint
 from realbench.composite import Feather
 from realbench.plan import Row
-from realbench.records import FillRecord, FitRecord, SceneInfo
+from realbench.records import FillRecord, FitRecord, Images, SceneInfo
 from realbench.runner import Outcome, Unit
 from realbench.scene import Scene
-from realbench.store import Cell, RunFolder
+from realbench.shard import Asked
+from realbench.store import Cell, RunFolder, refused
 from realbench.survey import Scenes
 from realbench.watch import Watcher
 from realbench.wire import Array, Message, blob
 
-KEPT = ("environment", "seconds", "peak_memory", "weights")
+KEPT = ("environment", "seconds", "peak_memory", "weights", "retried")
 
 
 @dataclass
@@ -31,8 +32,7 @@ class FillStage:
     scenes: Scenes
     infos: Mapping[str, SceneInfo]
     rows: Sequence[Row]
-    seeds: Sequence[int]
-    fits: int
+    asked: Asked
     feather: float
     device: str
     dtype: str
@@ -41,8 +41,8 @@ class FillStage:
     states: Counter[str] = field(default_factory=Counter)
     """How many cells ended in which state in this invocation."""
     weights_missing: bool = False
-    kept: dict[Cell, FillRecord] = field(default_factory=dict)
-    """Valid records of finished cells, old and new."""
+    kept: dict[Cell, Images] = field(default_factory=dict)
+    """Images of finished cells, old and new."""
     _todo: dict[Cell, str] = field(default_factory=dict)
     _said: set[tuple[str, str]] = field(default_factory=set)
 
@@ -52,8 +52,7 @@ class FillStage:
             Cell(row.label, row.fingerprint, scene, fit, seed)
             for scene, info in self.infos.items()
             if not info.refused
-            for fit in row.fits(self.fits)
-            for seed in row.seeds(self.seeds)
+            for fit, seed in self.asked[row.label].get(scene, ())
         ]
 
     def survey(self) -> dict[str, Counter[str]]:
@@ -67,7 +66,7 @@ class FillStage:
                 state = "missing" if record is None else record.state if record.inputs == inputs else "stale"
                 counter[state] += 1
                 if record is not None and state == "ok":
-                    self.kept[cell] = record
+                    self.kept[cell] = record.images
                 else:
                     self._todo[cell] = inputs
         return counts
@@ -78,10 +77,7 @@ class FillStage:
         groups: dict[tuple[str, str, int], list[str]] = {}
         for cell in self._todo:
             groups.setdefault((cell.label, cell.scene, cell.fit), []).append(str(cell.seed))
-        return [
-            Unit("fill", f"{label} {rows[label].fingerprint}", scene, tuple(items), label, fit, fits=rows[label].card.fits)
-            for (label, scene, fit), items in groups.items()
-        ]
+        return [_unit(rows[label], scene, fit, tuple(items)) for (label, scene, fit), items in groups.items()]
 
     def supply(self, unit: Unit) -> Message:
         """The request for a unit: the scene as the method may see it, its settings, and the fitted state where there is one."""
@@ -90,6 +86,8 @@ class FillStage:
         scene = self.scenes.load(unit.scene, self.infos[unit.scene].digests)
         state = self._state(row, cell) if unit.fits else None
         work = self._work(cell) if unit.fits and state is None else None
+        if state is not None:
+            self._finish(cell)  # again: the driver may have been killed before it came to it
         return fill_request(row, scene, unit, state, work, feather=self.feather, device=self.device, dtype=self.dtype)
 
     def take(self, outcome: Outcome) -> None:
@@ -111,7 +109,7 @@ class FillStage:
         record = FitRecord(inputs=self._fit_inputs(self._row(unit.label), cell), files=files, **_words(outcome))
         self.folder.write_fit(cell, record, state)
         if outcome.state == "ok":
-            shutil.rmtree(self._work(cell), ignore_errors=True)
+            self._finish(cell)
 
     def _take_fill(self, outcome: Outcome) -> None:
         unit = outcome.unit
@@ -137,7 +135,7 @@ class FillStage:
         self.states[record.state] += 1
         self.weights_missing |= bool(outcome.data.get("weights_missing"))
         if record.state == "ok":
-            self.kept[cell] = record
+            self.kept[cell] = record.images
         else:
             self._complain(cell, record)
         self.watch.step(f"{row.label}  {cell.scene}  seed {cell.seed}")
@@ -172,16 +170,29 @@ class FillStage:
 
     def _work(self, cell: Cell) -> Path:
         """Where a fit leaves checkpoints; named after what it reads, so that a changed scene never resumes an old fit."""
-        name = f"work-{self._fit_inputs(self._row(cell.label), cell)[:12]}"
-        folder = self.folder.fit(cell).absolute() / name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self._checkpoints(cell)
+        with refused(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _finish(self, cell: Cell) -> None:
+        """A finished fit needs no checkpoints."""
+        shutil.rmtree(self._checkpoints(cell), ignore_errors=True)
+
+    def _checkpoints(self, cell: Cell) -> Path:
+        return self.folder.fit(cell).absolute() / f"work-{self._fit_inputs(self._row(cell.label), cell)[:12]}"
 
     def _row(self, label: str) -> Row:
         return next(row for row in self.rows if row.label == label)
 
     def _cell(self, unit: Unit, seed: int) -> Cell:
         return Cell(unit.label, self._row(unit.label).fingerprint, unit.scene, unit.fit, seed)
+
+
+def _unit(row: Row, scene: str, fit: int, seeds: tuple[str, ...]) -> Unit:
+    card = row.card
+    word = f"{row.label} {row.fingerprint}"
+    return Unit("fill", word, scene, seeds, row.label, fit, fits=card.fits, torch=card.torch, needs=tuple(card.needs))
 
 
 def fill_request(

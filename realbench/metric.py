@@ -18,6 +18,8 @@ Direction = Literal["higher", "lower"]
 Region = Literal["hole", "known", "full", "border"]
 Source = Literal["composite", "raw"]
 State = Literal["ok", "failed", "timeout", "unsupported", "missing", "stale"]
+WRITTEN: tuple[State, ...] = ("ok", "failed", "timeout", "unsupported")
+"""The states that records hold; the others are found."""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, model_validator
 
 from realbench import fingerprint
 from realbench.metric import Direction, Region, Source, State
 
 SCHEMA = 1
+PARTS = frozenset(("task", "references", "target", "mask", "truth"))
+"""Of a scene, each with a hash."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,119}$")]
 """A plain file name: what a record names never leads out of its folder."""
@@ -78,6 +81,8 @@ class StageRecord(Record):
     """Bytes by memory: `host` is the worker's peak so far, `device` the stage's."""
     weights: dict[str, str] = Field(default_factory=dict)
     """What the worker had loaded: by name, where from and which commit or content hash."""
+    retried: list[str] = Field(default_factory=list)
+    """Why earlier attempts were lost through no fault of their own (a machine that went away); empty: there was one."""
     environment: Environment | None = None
     """None when the stage never started."""
     finished: str = Field(default_factory=now)
@@ -88,6 +93,14 @@ class FitRecord(StageRecord):
 
     files: dict[FileName, str] = Field(default_factory=dict)
     """SHA-256 by name of the files in fit-K/state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What a finished cell vouches for: all that a run keeps of each of its cells in memory, which may be 200,000."""
+
+    files: Mapping[str, str]
+    """SHA-256 of raw.png and fill.png."""
 
 
 class FillRecord(StageRecord):
@@ -109,6 +122,11 @@ class FillRecord(StageRecord):
     """What the method says of this fill."""
     timings: dict[str, float] = Field(default_factory=dict)
     """Seconds by step, the method's own account."""
+
+    @property
+    def images(self) -> Images:
+        """What scoring needs of this record."""
+        return Images(self.files)
 
 
 class ScoreRecord(StageRecord):
@@ -167,6 +185,8 @@ class RowInfo(BaseModel):
     preset: str | None
     settings: dict[str, Any]
     fingerprint: RowHash
+    source: str = ""
+    """Twelve digits over the method's code alone; empty in runs of earlier versions."""
     title: str
     summary: str
     licence: str
@@ -219,6 +239,13 @@ class Invocation(BaseModel):
     """Commit of the clone of realbench it ran from, and whether files were changed since; empty for an installed package."""
     project: str = ""
     """Commit of the repository it was run in, and whether files were changed since; empty outside of one."""
+    shard: str = ""
+    """Which share of which plan, as `3/8 of 0123456789ab`; empty for a whole one."""
+
+    @property
+    def code(self) -> str:
+        """The project's commit, else realbench's own."""
+        return self.project or self.commit
 
 
 class Adopted(BaseModel):
@@ -251,3 +278,18 @@ class Manifest(Record):
     invocations: list[Invocation] = Field(default_factory=list)
     protocol: Adopted | None = None
     """None for a run that was made without `--protocol`."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """Rows are of scenes that are described, and these by the hashes of all their parts."""
+        for label, row in self.rows.items():
+            unknown = [scene for scene in (*row.scenes, *row.cells) if scene not in self.scenes]
+            if unknown:
+                raise ValueError(f"row {label!r} is of a scene that is not described: {unknown[0]!r}")
+        for scene, info in self.scenes.items():
+            if info.digests and not info.digests.keys() >= PARTS:
+                raise ValueError(f"scene {scene!r} lacks hashes of some of its parts")
+        for column in self.columns.values():
+            if not PARTS.issuperset(column.reads):
+                raise ValueError(f"metric {column.metric!r} reads what no scene has")
+        return self

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from realbench import fingerprint
 from realbench.fills import KEPT, StopRun, scene_arrays, scene_head
 from realbench.plan import Column
-from realbench.records import FillRecord, SceneInfo, ScoreRecord
+from realbench.records import Images, SceneInfo, ScoreRecord
 from realbench.runner import Outcome, Unit
 from realbench.store import Cell, RunFolder
 from realbench.survey import Scenes
@@ -29,7 +29,7 @@ class ScoreStage:
     scenes: Scenes
     infos: Mapping[str, SceneInfo]
     columns: Sequence[Column]
-    fills: Mapping[Cell, FillRecord]
+    fills: Mapping[Cell, Images]
     device: str
     dtype: str
     watch: Watcher
@@ -80,8 +80,10 @@ class ScoreStage:
             for cell, keys in lacks.items():
                 if cell.scene == scene:
                     groups.setdefault((scene, keys), []).append(cell)
+        # Whether a GPU is of use is said of all units alike: their workers are of one kind.
+        unit = Unit("score", "score", "", (), torch=any(column.card.torch for column in self.columns))
         return [
-            Unit("score", "score", scene, keys, cells=tuple((cell.label, cell.fit, cell.seed) for cell in cells[start : start + CHUNK]))
+            replace(unit, scene=scene, items=keys, cells=tuple((cell.label, cell.fit, cell.seed) for cell in cells[start : start + CHUNK]))
             for (scene, keys), cells in groups.items()
             for start in range(0, len(cells), CHUNK)
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,11 +22,13 @@ from pydantic import ValidationError
 from realbench import fingerprint
 from realbench.errors import RealbenchError, UsageError
 from realbench.metric import State
-from realbench.records import SCHEMA, FillRecord, FitRecord, Manifest, Record, ScoreRecord
+from realbench.records import SCHEMA, FillRecord, FitRecord, Images, Manifest, Record, ScoreRecord
 
 MANIFEST = "run.json"
 RECORD = "record.json"
 _TEMPORARY = ".tmp-"
+MOST_NEAR = 3
+"""Runs named where a folder holds none itself."""
 R = TypeVar("R", bound=Record)
 
 
@@ -46,14 +48,18 @@ class RunFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._fits: dict[tuple[str, str, str, int], Path] = {}
 
     def row(self, label: str, row_fingerprint: str) -> Path:
         """The folder of a row."""
         return self.root / f"{row_folder(label)}-{row_fingerprint}"
 
     def fit(self, cell: Cell) -> Path:
-        """The folder of a cell's fit."""
-        return self.row(cell.label, cell.fingerprint) / folder_name(cell.scene) / f"fit-{cell.fit}"
+        """The folder of a cell's fit; the seeds of one share it, and putting names together takes longer than reading a record."""
+        key = cell.label, cell.fingerprint, cell.scene, cell.fit
+        if key not in self._fits:
+            self._fits[key] = self.row(cell.label, cell.fingerprint) / folder_name(cell.scene) / f"fit-{cell.fit}"
+        return self._fits[key]
 
     def cell(self, cell: Cell) -> Path:
         """The folder of a cell."""
@@ -81,7 +87,7 @@ class RunFolder:
         """What the run was asked to hold. Raises UsageError where there is no run or its manifest is broken."""
         path = self.root / MANIFEST
         if not path.is_file():
-            raise UsageError(f"{self.root}: no run here (expected {MANIFEST}); give a folder that `realbench run` wrote")
+            raise UsageError(f"{self.root}: no run here (expected {MANIFEST}); give a folder that `realbench run` wrote{_near(self.root)}")
         manifest = _read(path, Manifest)
         if manifest is None:
             raise UsageError(f"{path}: broken, or written by another version (expected schema {SCHEMA}); move it aside and run again")
@@ -92,19 +98,21 @@ class RunFolder:
         write_atomic({self.root / MANIFEST: _encode(manifest)})
 
     def read_fill(self, cell: Cell) -> FillRecord | None:
-        """A cell's record; None when it has none, when it is broken, or when an image it vouches for is not there in full."""
+        """A cell's record; None when it has none, when it is broken, or when an image it vouches for is not there in full.
+
+        An image that was written to after its record is compared by its content, others by their size alone.
+        """
         folder = self.cell(cell)
         record = _read(folder / RECORD, FillRecord)
         if record is None or record.state != "ok":
             return record
-        whole = record.files and all(_size(folder / name) == record.sizes.get(name) for name in record.files)
-        return record if whole else None
+        return record if record.files and stands(folder, record) else None
 
     def has_record(self, cell: Cell) -> bool:
         """Whether there is a record, readable or not."""
         return (self.cell(cell) / RECORD).exists()
 
-    def read_images(self, cell: Cell, record: FillRecord) -> dict[str, bytes] | None:
+    def read_images(self, cell: Cell, record: FillRecord | Images) -> dict[str, bytes] | None:
         """The bytes of raw.png and fill.png; None when they are not what the record vouches for."""
         images = {}
         for name, digest in record.files.items():
@@ -173,15 +181,17 @@ class RunFolder:
         if not record.exists():
             return
         attempts = folder / "attempts"
-        attempts.mkdir(exist_ok=True)
-        record.replace(attempts / f"{len(list(attempts.iterdir())):03d}.json")
+        with refused(attempts):
+            attempts.mkdir(exist_ok=True)
+            record.replace(attempts / f"{len(list(attempts.iterdir())):03d}.json")
 
 
 def cells(folder: RunFolder, manifest: Manifest) -> Iterator[tuple[Cell, FillRecord | None, State]]:
     """Every cell a run was asked for, row by row, with its record and its state."""
+    seen = cache(lambda scene, oracle: manifest.scenes[scene].seen(oracle))
     for cell in asked(manifest):
         record = folder.read_fill(cell)
-        yield cell, record, _state(record, cell, manifest)
+        yield cell, record, _state(record, cell, manifest, seen)
 
 
 def finished(folder: RunFolder, manifest: Manifest) -> list[tuple[Cell, FillRecord]]:
@@ -189,12 +199,11 @@ def finished(folder: RunFolder, manifest: Manifest) -> list[tuple[Cell, FillReco
     return [(cell, record) for cell, record, state in cells(folder, manifest) if record is not None and state == "ok"]
 
 
-def _state(record: FillRecord | None, cell: Cell, manifest: Manifest) -> State:
-    """The state of a cell in the light of its scene as the run saw it last."""
+def _state(record: FillRecord | None, cell: Cell, manifest: Manifest, seen: Callable[[str, bool], str]) -> State:
+    """The state of a cell in the light of its scene as the run saw it last; `seen` gives the hash of what a method sees of it."""
     if record is None:
         return "missing"
-    info = manifest.scenes[cell.scene]
-    current = not info.refused and record.task == info.seen(manifest.rows[cell.label].oracle)
+    current = not manifest.scenes[cell.scene].refused and record.task == seen(cell.scene, manifest.rows[cell.label].oracle)
     return record.state if current else "stale"
 
 
@@ -209,6 +218,15 @@ def asked(manifest: Manifest) -> list[Cell]:
     ]
 
 
+def check_labels(manifest: Manifest) -> None:
+    """Raises UsageError for two labels whose rows would share a folder (`A:1` and `A.1`)."""
+    folders: dict[str, str] = {}
+    for label in manifest.rows:
+        other = folders.setdefault(row_folder(label), label)
+        if other != label:
+            raise UsageError(f"labels {other!r} and {label!r} are too alike: their folders would have one name; choose another label")
+
+
 def write_atomic(files: Mapping[Path, bytes], *, durable: bool = True) -> None:
     """Write files so that each is whole or absent after a crash, and none is there without those before it.
 
@@ -216,28 +234,41 @@ def write_atomic(files: Mapping[Path, bytes], *, durable: bool = True) -> None:
     Raises RealbenchError with the path where the disk refuses.
     """
     temporary = {path: path.with_name(f"{_TEMPORARY}{path.name}") for path in files}
-    path = next(iter(files), Path())
     try:
-        for folder in {path.parent for path in files}:
-            folder.mkdir(parents=True, exist_ok=True)
-        # At once, because file systems commit concurrent syncs together: sixteen take little longer than one.
-        list(_pool().map(_write_synced, temporary.values(), files.values()))
-        for path, written in temporary.items():
-            written.replace(path)
-    except OSError as error:
+        with refused(next(iter(files), Path())):
+            for folder in {path.parent for path in files}:
+                folder.mkdir(parents=True, exist_ok=True)
+            # At once, because file systems commit concurrent syncs together: sixteen take little longer than one.
+            list(_pool().map(_write_synced, temporary.values(), files.values()))
+            for path, written in temporary.items():
+                written.replace(path)
+    except RealbenchError:
         for written in temporary.values():
             with suppress(OSError):
                 written.unlink()
-        problem = f"{error.filename or path}: cannot be written ({error.strerror or error})"
-        raise RealbenchError(f"{problem}; nothing finished is lost: mend it and run again") from error
+        raise
     if durable:
         for folder in {path.parent for path in files}:
-            _sync_folder(folder)
+            sync_folder(folder)
+
+
+@contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """Within it, a disk that refuses to write is a RealbenchError with the path, the given one where the error names none."""
+    try:
+        yield
+    except OSError as error:
+        problem = f"{error.filename or path}: cannot be written ({error.strerror or error})"
+        raise RealbenchError(f"{problem}; nothing finished is lost: mend it and run again") from error
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(16, thread_name_prefix="write")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked child has none of its threads
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -260,7 +291,7 @@ def folder_name(name: str) -> str:
     return safe if len(safe) <= 120 else f"{safe[:100]}~{fingerprint.of_bytes(name.encode())[:12]}"
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make renames durable; Windows cannot open folders, and needs not."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -286,14 +317,31 @@ def _fitted(folder: Path, record: FitRecord) -> dict[str, bytes] | None:
 
 def _read(path: Path, kind: type[R]) -> R | None:
     try:
-        record = kind.model_validate_json(path.read_bytes())
+        with path.open("rb", buffering=0) as file:  # a buffer takes longer to make than a record to read
+            record = kind.model_validate_json(file.read())
     except (OSError, ValidationError):
         return None
     return record if record.schema_version == SCHEMA else None
 
 
-def _size(path: Path) -> int:
+def stands(folder: Path, record: FillRecord) -> bool:
+    """Whether the images are as the record says, as far as can be told without reading those that nobody has touched since."""
     try:
-        return path.stat().st_size
+        written = (folder / RECORD).stat().st_ctime_ns  # when it was renamed, after the images: the files themselves are written together
+        for name, digest in record.files.items():
+            status = (folder / name).stat()
+            if status.st_size != record.sizes.get(name):
+                return False
+            if status.st_mtime_ns > written and fingerprint.of_bytes((folder / name).read_bytes()) != digest:
+                return False
     except OSError:
-        return -1
+        return False
+    return True
+
+
+def _near(folder: Path) -> str:
+    """What to type instead where there is no run in a folder: runs that lie right below it, else how one is made."""
+    runs = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    if not runs:
+        return "; `realbench run --method NAME` makes one in runs/<suite's name>"
+    return f", such as {', '.join(map(str, runs[:MOST_NEAR]))}{' …' if len(runs) > MOST_NEAR else ''}"

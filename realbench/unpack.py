@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import stat
@@ -60,7 +61,9 @@ def take(archive: Path, member: str, size: int, sha256: str, target: Path) -> No
             _copy(source, target, size, sha256)
     except _Refused as fault:
         raise RealbenchError(f"{archive}: expected the pinned {member} in it, found an archive that {fault}; not used") from fault
-    except _BROKEN as error:
+    except (*_BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: places before the file's beginning
+            raise
         raise RealbenchError(f"{archive}: expected a whole archive, found a broken one ({error}); delete it and get it again") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ Array = npt.NDArray[Any]
 _LENGTH = struct.Struct("<Q")
 MAX_HEAD = 256_000_000
 """Longest JSON head accepted, in bytes; more is a broken stream."""
+MAX_ARRAY = 1 << 36
+"""Largest array accepted, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,10 @@ def _write(stream: BinaryIO, data: memoryview) -> None:
 
 
 def receive(stream: BinaryIO) -> Message | None:
-    """Read one message; None at the end of the stream, also in the middle of a message (the other side died)."""
+    """Read one message; None at the end of the stream, in the middle of a message (the other side died), and where it is none.
+
+    What no file could hold comes escaped: lone surrogates in texts, which are in the names of badly encoded files.
+    """
     prefix = stream.read(_LENGTH.size)
     if len(prefix) < _LENGTH.size:
         return None
@@ -62,13 +68,31 @@ def receive(stream: BinaryIO) -> Message | None:
     text = stream.read(length)
     try:
         outer = json.loads(text)
-    except ValueError:
-        return None
-    arrays = {}
-    for name, (dtype, shape) in outer["arrays"].items():
-        size = int(np.dtype(dtype).itemsize * np.prod(shape, dtype=np.int64))
-        data = stream.read(size)
-        if len(data) < size:
+        head, shapes = outer["head"], outer["arrays"]
+        if not isinstance(head, dict):
             return None
-        arrays[name] = np.frombuffer(data, dtype=dtype).reshape(shape)
-    return Message(outer["head"], arrays)
+        arrays = {name: _array(stream, *shape) for name, shape in shapes.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, SyntaxError, RecursionError, MemoryError):  # numpy's own parser of types
+        return None
+    return Message(_encodable(head) if b"\\ud" in text else head, arrays)
+
+
+def _array(stream: BinaryIO, dtype: str, shape: list[int]) -> Array:
+    """The next array of a message. Raises ValueError or TypeError where there is none."""
+    kind = np.dtype(dtype)
+    size = kind.itemsize * math.prod(shape)
+    if kind.kind not in "biufc" or not 0 <= size <= MAX_ARRAY:
+        raise ValueError(f"no array: {dtype} {shape}")
+    data = stream.read(size)
+    if len(data) < size:
+        raise ValueError("cut short")
+    return np.frombuffer(data, dtype=kind).reshape(shape)
+
+
+def _encodable(value: Any) -> Any:
+    """Plain data whose texts UTF-8 can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list) else value

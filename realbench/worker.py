@@ -21,11 +21,12 @@ import numpy as np
 
 from realbench import plan, registry
 from realbench.composite import Feather, composite
-from realbench.errors import RealbenchError, Unsupported, WeightsMissing
+from realbench.errors import RealbenchError, TimedOut, Unsupported, WeightsMissing
 from realbench.image import decode_png, encode_png
 from realbench.machine import environment, peak_memory, reset_peak_memory, resolve_device
 from realbench.method import Context, Fill
-from realbench.metric import Batch, Score
+from realbench.metric import WRITTEN, Batch, Score
+from realbench.process import leave
 from realbench.scene import OracleTask, Scene, Task
 from realbench.specs import settings_class
 from realbench.wire import Array, Message, blob, receive, send
@@ -34,6 +35,10 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,119}")
 REASON = 2000
 DETAIL = 4000
 """Longest reason and traceback kept, in characters."""
+NOTE = 300
+"""Most of an error that a note tells."""
+ALONE = "asked for alone:"
+"""How the note on a seed begins that was filled by itself because its company failed."""
 
 
 @dataclass
@@ -45,6 +50,8 @@ class Session:
     metrics: dict[str, Any] = field(default_factory=dict)
     prepared: dict[tuple[str, str], Any] = field(default_factory=dict)
     scene: str = ""
+    fitted: str = ""
+    """Which fit the loaded method holds, as the driver names it."""
 
     def handle(self, request: Message) -> Iterator[Message]:
         """Replies to one request: outcomes, progress, and `end`."""
@@ -76,17 +83,22 @@ class Session:
         yield from self._fills(method, task, seeds, context, base, Feather(head["feather"]))
 
     def _fit(self, method: Any, task: Task, request: Message, context: Context, base: Mapping[str, Any]) -> Message:
-        """Fit, or load the state that was sent; the reply carries the state's files after a fit."""
+        """Fit, or load the state that was sent, or keep the fit at hand; the reply carries the state's files after a fit."""
         start = time.perf_counter()
         reset_peak_memory()
-        names = request.head["state"]
+        names, name = request.head["state"], request.head.get("fitted", "")
+        loaded = Message({"event": "fit", "state": "ok", "data": {"loaded": True}})
+        if name and name == self.fitted:
+            return loaded
+        self.fitted = ""
         try:
             with tempfile.TemporaryDirectory(prefix="realbench-") as folder:
                 if names is not None:
-                    for name in names:
-                        (Path(folder) / name).write_bytes(request.data(f"state/{name}"))
+                    for file in names:
+                        (Path(folder) / file).write_bytes(request.data(f"state/{file}"))
                     method.load(Path(folder))
-                    return Message({"event": "fit", "state": "ok", "data": {"loaded": True}})
+                    self.fitted = name
+                    return loaded
                 method.fit(task, seed=request.head["fit"], context=context)
                 seconds = time.perf_counter() - start
                 method.save(Path(folder))
@@ -94,6 +106,7 @@ class Session:
                 files = {f"state/{path.name}": blob(path.read_bytes()) for path in sorted(Path(folder).iterdir())}
         except Exception as error:
             return _failure("", error, event="fit", data=base)
+        self.fitted = name
         data = {**base, "loaded": False, "seconds": seconds, "peak_memory": peak_memory()}
         return Message({"event": "fit", "state": "ok", "data": data}, files)
 
@@ -103,6 +116,7 @@ class Session:
         """One reply a seed. After an exception with several seeds to go they are asked for one by one; it costs the seed it then hits."""
         left = list(seeds)
         together = True
+        again: tuple[str, ...] = ()
         while left:
             start = time.perf_counter()
             reset_peak_memory()
@@ -112,7 +126,7 @@ class Session:
                     if fill.seed not in left or fill.seed not in asked:
                         raise RealbenchError(f"the method returned a fill for seed {fill.seed}, which was not asked for (or twice)")
                     data = {**base, "seconds": time.perf_counter() - start, "peak_memory": peak_memory()}
-                    reply = _filled(fill, task, data, feather)
+                    reply = _filled(fill, task, data, feather, again)
                     left.remove(fill.seed)
                     yield reply
                     start = time.perf_counter()
@@ -123,7 +137,7 @@ class Session:
                 if not pending:
                     traceback.print_exception(error)  # after its fills were delivered: no seed's fault, but not swallowed
                 elif len(pending) > 1:
-                    together = False
+                    together, again = False, (f"{ALONE} with other seeds, {_words(error)[:NOTE]}",)
                 else:
                     left.remove(pending[0])
                     yield _failure(str(pending[0]), error, data={**base, "seconds": time.perf_counter() - start})
@@ -160,9 +174,10 @@ class Session:
         """The method, loaded once; another method or other settings take its place."""
         key = repr([head["method"], head["settings"]])
         if key not in self.methods:
+            self.fitted = ""
             while self.methods:
                 self.methods.popitem()[1].close()
-            kind = registry.load("methods", head["method"])
+            kind = registry.method(head["method"], head["settings"])
             values = plan.validate(settings_class(kind), head["settings"], f"method {head['method']}")
             self.methods[key] = kind(values) if hasattr(kind, "Settings") else kind()
         return self.methods[key]
@@ -228,14 +243,14 @@ def _batch(request: Message) -> Batch:
     return Batch(seeds, raw, laid)
 
 
-def _filled(fill: Fill, task: Task, data: Mapping[str, Any], feather: Feather) -> Message:
-    """The outcome of a fill. Raises where the method's answer is not what it should be."""
+def _filled(fill: Fill, task: Task, data: Mapping[str, Any], feather: Feather, notes: Sequence[str]) -> Message:
+    """The outcome of a fill, with notes of the harness's own. Raises where the method's answer is not what it should be."""
     raw = _checked(fill.image, task)
     # Encoded here, not in the driver, so that workers share the cost; both images are written by the driver as they are.
     laid = composite(raw, task.target, task.mask, feather)
     images: dict[str, Array] = {"raw.png": blob(encode_png(raw)), "fill.png": blob(encode_png(laid))}
     timings = {str(name): float(value) for name, value in fill.timings.items() if np.isfinite(value)}
-    extra = {"notes": [str(note) for note in fill.notes], "timings": timings}
+    extra = {"notes": [*map(str, fill.notes), *notes], "timings": timings}
     return Message({"event": "item", "item": str(fill.seed), "data": {**data, **extra}}, images)
 
 
@@ -266,9 +281,11 @@ def _checked(image: Any, task: Task) -> Any:
 def _plain_score(score: Score) -> dict[str, Any]:
     if score.state == "ok" and (score.value is None or np.isnan(score.value)):
         return {"state": "failed", "value": None, "reason": "the metric returned no number (NaN)", "artefacts": {}}
+    if score.state not in WRITTEN:
+        raise RealbenchError(f"the metric returned the state {score.state!r}, expected one of {', '.join(WRITTEN)}")
     value = None if score.value is None else float(score.value)
     artefacts = json.loads(json.dumps(dict(score.artefacts), default=_plain))  # numpy values become numbers and lists
-    return {"state": score.state, "value": value, "reason": score.reason, "artefacts": artefacts}
+    return {"state": score.state, "value": value, "reason": str(score.reason), "artefacts": artefacts}
 
 
 def _plain(value: Any) -> Any:
@@ -276,18 +293,22 @@ def _plain(value: Any) -> Any:
 
 
 def _failure(item: str, error: Exception, *, event: str = "item", data: Mapping[str, Any] | None = None) -> Message:
-    state = "unsupported" if isinstance(error, Unsupported) else "failed"
-    if isinstance(error, RealbenchError):
-        reason, detail = str(error), ""
-    else:
-        kind = "out of memory: " if isinstance(error, MemoryError) or "out of memory" in str(error).lower() else ""
-        reason = f"{kind}{type(error).__name__}: {error}".strip(": ")
-        detail = "".join(traceback.format_exception(error))[-DETAIL:]
+    state = "unsupported" if isinstance(error, Unsupported) else "timeout" if isinstance(error, TimedOut) else "failed"
+    detail = error.detail if isinstance(error, RealbenchError) else "".join(traceback.format_exception(error))
     extra = {**(data or {}), "weights_missing": isinstance(error, WeightsMissing)}
-    return Message({"event": event, "item": item, "state": state, "reason": reason[:REASON], "detail": detail, "data": extra})
+    words = {"state": state, "reason": _words(error)[:REASON], "detail": detail[-DETAIL:]}
+    return Message({"event": event, "item": item, **words, "data": extra})
 
 
-def main() -> None:
+def _words(error: Exception) -> str:
+    """What went wrong, for a reader."""
+    if isinstance(error, RealbenchError):
+        return str(error)
+    kind = "out of memory: " if isinstance(error, MemoryError) or "out of memory" in str(error).lower() else ""
+    return f"{kind}{type(error).__name__}: {error}".strip(": ")
+
+
+def main(kind: type[Session] = Session) -> None:
     """Serve requests from stdin until it closes; what plug-ins print goes to the log."""
     global _progress
     replies = os.fdopen(os.dup(1), "wb")
@@ -296,7 +317,7 @@ def main() -> None:
     source = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)  # a method that reads stdin finds its end, not the driver's requests
-    session = Session(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    session = kind(int(os.environ.get("OMP_NUM_THREADS", "1")))
     sending = threading.Lock()
     last = 0.0
 
@@ -317,6 +338,7 @@ def main() -> None:
         while True:
             for message in session.handle(requests.get()):
                 reply(message)
+    leave()
 
 
 def _listen(source: int, requests: queue.SimpleQueue[Message]) -> None:
@@ -324,7 +346,7 @@ def _listen(source: int, requests: queue.SimpleQueue[Message]) -> None:
     stream = os.fdopen(source, "rb")
     while (request := receive(stream)) is not None:
         requests.put(request)
-    os._exit(0)
+    leave()
 
 
 if __name__ == "__main__":

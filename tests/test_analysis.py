@@ -46,8 +46,8 @@ def test_plan_says_what_it_takes(made: Made) -> None:
     assert found.exit_code == 0, found.output
     lines = found.output.splitlines()
     assert lines[0].startswith("a difference of 0.5 dB in PSNR, found 80 % of the time at the 5 % level, paired by scene (psnr|")
-    titles = [line.partition(":")[0] for line in lines if "pair:" in line]
-    assert titles == ["typical pair", "hardest pair"]
+    titles = [line.partition(":")[0] for line in lines if "which differ by" in line]
+    assert titles == ["in the middle of the 6 pairs of rows", "the pair of rows that needs the most scenes"]
     own = [line.split() for line in lines if "as in this run" in line]
     assert [words[:2] for words in own] == [["1", "4"], ["1", "4"]] and all(int(words[2]) >= 6 for words in own)
     assert "unknown: a has one fit a scene, so nobody knows what further fits would gain" in found.output
@@ -56,7 +56,8 @@ def test_plan_says_what_it_takes(made: Made) -> None:
 
 def test_plan_for_two_rows(made: Made) -> None:
     found = realbench("plan", made.root, "--detect", 3, "--row", "a", "--row", "b", "--power", 0.9, "--level", 0.01)
-    assert found.exit_code == 0 and "pair: a and b, 8 scenes, difference here -" in found.output
+    assert found.exit_code == 0 and "\nthe pair of rows: a and b, which differ by −" in found.output
+    assert "dB on the 8 scenes of this run\n" in found.output and "hardest" not in found.output
     assert "found 90 % of the time at the 1 % level" in found.output and "to hold for all" not in found.output
 
 

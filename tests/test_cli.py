@@ -70,8 +70,13 @@ def test_from_scenes_to_leaderboard(suite: Path, tmp_path: Path) -> None:
         (["run", "-m", "telea", "--scenes", "suite", "--runner", "slurm"], 2, "unknown runner 'slurm'"),
         (["run", "--scenes", "suite"], 2, "--method"),
         (["run", "-m", "precomputed", "--scenes", "suite"], 2, "--set precomputed.fills=FOLDER"),
-        (["status", "suite"], 2, "no run here"),
         (["report"], 5, "no run in"),
+        (["status"], 5, "`realbench run --method …` makes one, or give the run's folder"),
+        (
+            ["status", "suite"],
+            2,
+            "give a folder that `realbench run` wrote; `realbench run --method NAME` makes one in runs/<suite's name>",
+        ),
         (["methods", "tela"], 2, "did you mean telea"),
         (["scenes", "import", "nothing.zip", "there"], 2, "nothing.zip"),
     ],
@@ -89,6 +94,38 @@ def test_failed_cells_end_with_3_and_say_why(suite: Path, tmp_path: Path, plugin
     assert done.returncode == 3
     assert "failed: bad on a, seed 1: ValueError: no luck <b>today</b>" in done.stderr
     assert realbench("status", "runs/suite", cwd=tmp_path, site=site).returncode == 3
+
+
+def test_status_needs_no_folder_and_knows_those_below(suite: Path, tmp_path: Path) -> None:
+    realbench("run", "-m", "mean-color", "--scenes", suite, "--metric", "psnr", cwd=tmp_path)
+    done = realbench("status", cwd=tmp_path)
+    assert done.returncode == 0 and "run: runs/suite" in done.stdout and "mean-color" in done.stdout
+    done = realbench("status", "runs", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.endswith("give a folder that `realbench run` wrote, such as runs/suite\n")
+
+
+def test_repeats_without_effect_are_told_once(suite: Path, tmp_path: Path) -> None:
+    words = [
+        "run",
+        "-m",
+        "mean-color",
+        "-m",
+        "telea=T",
+        "--scenes",
+        suite,
+        "--scene",
+        "a",
+        "--metric",
+        "psnr",
+        "--fits",
+        "2",
+        "--seeds",
+        "3",
+    ]
+    done = realbench(*words, cwd=tmp_path)
+    assert done.returncode == 0 and "fills: 2 ok" in done.stdout
+    assert done.stderr.count("note: one fit, not 2, for mean-color, T: nothing is fitted to a scene there") == 1
+    assert done.stderr.count("note: seed 0 alone, not 3 seeds, for mean-color, T: fills there do not depend on the seed") == 1
 
 
 def test_missing_weights_end_with_6(suite: Path, tmp_path: Path, plugins: Plugins) -> None:

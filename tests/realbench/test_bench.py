@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -305,13 +306,19 @@ def test_images_that_rotted_are_found_and_made_again(suite: Path, planted: Path,
     bench.run(["good"], scenes=suite, scene=["a"], metrics=["drift"], out=tmp_path / "run")
     before = load_run(tmp_path / "run").scores()["value"].tolist()
     image = next((tmp_path / "run").rglob("seed-00000/raw.png"))
-    data = bytearray(image.read_bytes())
+    data, times = bytearray(image.read_bytes()), (image.stat().st_atime_ns, image.stat().st_mtime_ns)
     data[60] ^= 255
     image.write_bytes(data)
     listener = Listener()
-    summary = bench.score(tmp_path / "run", metrics=["drift", "psnr"], watch=listener)
+    bench.score(tmp_path / "run", metrics=["drift", "psnr"], watch=listener)  # written to after its record: noticed unread
+    assert [text for text in listener.said if text.startswith("corrupt:")] == [
+        "corrupt: 1 fills are not what their records vouch for; run again to refill them"
+    ]
+    os.utime(image, ns=times)
+    listener = Listener()
+    summary = bench.score(tmp_path / "run", metrics=["drift", "psnr"], watch=listener)  # rotted in its place: noticed when it is read
     assert summary.exit_code == Exit.FAILED_CELLS
-    assert any(text.startswith("corrupt:") for text in listener.said)
+    assert any(text.startswith("corrupt:") and "seed-00000" in text for text in listener.said)
     bench.run(["good"], scenes=suite, scene=["a"], metrics=["drift"], out=tmp_path / "run")
     scores = load_run(tmp_path / "run").scores()
     assert scores.loc[scores["metric"] == "drift", "value"].tolist() == before

@@ -6,7 +6,7 @@ import pytest
 
 from realbench.composite import Feather
 from realbench.errors import UsageError
-from realbench.plan import Row, parse_seeds, plan_columns, plan_rows
+from realbench.plan import Row, parse_seeds, plan_columns, plan_rows, unheeded
 from tests.conftest import Plugins
 
 SOURCE = """
@@ -142,3 +142,17 @@ def test_the_default_columns_need_no_weights() -> None:
     assert {"psnr", "ssim", "psnr-full", "ssim-full", "psnr-known", "drift", "seam", "matches"} <= {
         column.metric for column in plan_columns(None, Feather())
     }
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "fits", "told"),
+    [
+        (["one", "two"], "1", 1, []),
+        (["two"], "8", 3, []),
+        (["one", "two", "plain"], "1", 2, ["note: one fit, not 2, for one:quick, plain: nothing is fitted to a scene there"]),
+        (["two", "plain"], "4", 1, ["note: seed 0 alone, not 4 seeds, for plain: fills there do not depend on the seed"]),
+        (["plain"], "7-7", 1, ["note: seed 0 alone, not seed 7, for plain: fills there do not depend on the seed"]),
+    ],
+)
+def test_repeats_that_change_nothing_are_told(methods: list[str], seeds: str, fits: int, told: list[str]) -> None:
+    assert unheeded(plan_rows(methods), parse_seeds(seeds), fits) == told

@@ -36,6 +36,8 @@ class Rough(BaseMethod):
             if 1 in seeds: raise RuntimeError("one by one, please")
         if how == "hang": subprocess.Popen(["sleep", "60"], start_new_session=True); time.sleep(60)
         if how == "stdin" and sys.stdin.read() + subprocess.run(["cat"], capture_output=True).stdout.decode(): raise RuntimeError("data")
+        if how == "together" and len(seeds) > 1: raise MemoryError("too much at once")
+        if how == "text": raise ValueError("in \\udcff.png: \\ud83d")
         if how == "threads":
             def chat():
                 for step in range(20000): context.progress(step, 20000, "x" * 2000)
@@ -85,6 +87,17 @@ def test_blame_falls_where_it_belongs(suite: Path, tmp_path: Path, how: str, exp
     assert list(states(suite, tmp_path / "run", how).values()) == expected
 
 
+def test_a_fill_made_alone_says_why(suite: Path, tmp_path: Path) -> None:
+    assert list(states(suite, tmp_path / "run", "together").values()) == ["ok", "ok", "ok"]
+    notes = load_run(tmp_path / "run").cells()["notes"].tolist()
+    assert notes == ["asked for alone: with other seeds, out of memory: MemoryError: too much at once"] * 3
+
+
+def test_words_that_no_file_can_hold_are_kept_escaped(suite: Path, tmp_path: Path) -> None:
+    assert set(states(suite, tmp_path / "run", "text").values()) == {"failed"}
+    assert set(load_run(tmp_path / "run").cells()["reason"]) == {r"ValueError: in \udcff.png: \ud83d"}
+
+
 def test_a_dead_worker_is_noticed_though_its_child_holds_the_pipe(suite: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     assert states(suite, tmp_path / "run", "orphan", timeout=None) == {0: "ok", 1: "failed", 2: "ok"}
@@ -121,6 +134,23 @@ def test_numpy_values_in_artefacts_are_plain_data(suite: Path, tmp_path: Path, p
     assert results.scores()["value"].tolist() == [2.0]
     text = next((tmp_path / "run").rglob("scores/*.json")).read_text()
     assert '"count": 3' in text.replace('"count":3', '"count": 3')
+
+
+def test_a_state_that_no_record_holds_fails_the_metric_alone(suite: Path, tmp_path: Path, plugins: Plugins) -> None:
+    source = """
+    from realbench.metric import BaseMetric, MetricCard, Score
+    class Odd(BaseMetric):
+        card = MetricCard("odd", "Odd", "Says strange things.", "higher", "full", "raw")
+        def prepare(self, scene, *, context):
+            return None
+        def score(self, prepared, batch):
+            return [Score(None, "stale", 5)] * len(batch)
+    """
+    plugins("metrics", {"odd": "Odd"}, source, module="oddly")
+    summary = bench.run(["telea"], scenes=suite, scene=["a"], metrics=["odd", "drift"], out=tmp_path / "run")
+    assert (summary.scores["failed"], summary.scores["ok"]) == (1, 1)
+    reasons = load_run(tmp_path / "run").scores().set_index("metric")["reason"]
+    assert reasons["odd"] == "the metric returned the state 'stale', expected one of ok, failed, timeout, unsupported"
 
 
 def test_an_escape_sequence_in_a_reason_reaches_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ def test_items_are_settled_once() -> None:
     assert first is not None and (first.state, first.reason) == ("failed", "why")
     assert ledger.settle(item("1")) is None
     assert ledger.settle(item("9")) is None
+    assert ledger.settle(Message({"event": "dance"})) is None
     assert ledger.left.items == ("0", "2")
 
 

@@ -278,3 +278,21 @@ def test_corrupting_the_truth_changes_no_selection(suite: Path, tmp_path: Path, 
     old, new = (one.scores().query("metric in ('psnr', 'ssim')")["value"].to_numpy() for one in (first, again))
     assert (old != new).all()
     pd.testing.assert_frame_equal(mark(places(again.scores(), by), HALF), before)
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        ([], "Matches"),
+        ([("SSIM", {"backend": "sift"})], "Matches"),
+        ([("Matches", {"backend": "loftr", "size": 640})], "Matches (backend=sift)"),
+    ],
+)
+def test_a_policy_names_its_metric_once_and_shortly(others: list[tuple[str, dict[str, object]]], named: str) -> None:
+    def column(title: str, config: dict[str, object]) -> ColumnInfo:
+        words = {"metric": "matches", "config": config, "title": title, "summary": "", "direction": "higher", "region": "hole"}
+        return ColumnInfo(signature=f"{title}|{config}", **words, image="composite", reads=[], unit="", digits=0)
+
+    by = column("Matches", {"backend": "sift", "size": 640})
+    text = Policy("selected", Fraction(1, 4)).describe(by, [by, *(column(*other) for other in others)])
+    assert text == f"selected: 25 % of the seeds with most {named}"

@@ -65,9 +65,15 @@ def test_a_cell_is_valid_only_with_all_its_files(tmp_path: Path) -> None:
     run.write_fill(CELL, record, IMAGES)
     assert run.read_fill(CELL) == record
     assert run.read_images(CELL, record) == IMAGES
-    (run.cell(CELL) / "raw.png").write_bytes(b"rot")
-    assert run.read_fill(CELL) == record  # same size: found when the image is read …
+    image = run.cell(CELL) / "raw.png"
+    times = image.stat().st_atime_ns, image.stat().st_mtime_ns
+    image.write_bytes(b"rot")
+    assert run.read_fill(CELL) is None  # same size, but written to after the record
+    os.utime(image, ns=times)
+    assert run.read_fill(CELL) == record  # nothing tells of it until the image is read …
     assert run.read_images(CELL, record) is None  # … here
+    image.write_bytes(b"raw")
+    assert run.read_fill(CELL) == record  # touched, but as it was
     (run.cell(CELL) / "raw.png").write_bytes(b"longer")
     assert run.read_fill(CELL) is None
     (run.cell(CELL) / "raw.png").unlink()

@@ -134,3 +134,11 @@ def test_a_broken_archive_is_said(tmp_path: Path, name: str, harm: Callable[[byt
     with pytest.raises(RealbenchError, match=r"expected (a whole archive|the pinned)"):
         take(archive)
     assert not (tmp_path / "out" / "taken").exists()
+
+
+def test_a_wheel_whose_beginning_is_gone_is_broken(tmp_path: Path) -> None:
+    """Its table of contents then points to places before the file's beginning, which the system refuses to go to."""
+    archive = wheel(tmp_path / "a.whl", (NAME, DATA), ("z", b"x"))
+    archive.write_bytes(archive.read_bytes()[1000:])
+    with pytest.raises(RealbenchError, match="found a broken one"):
+        take(archive)
