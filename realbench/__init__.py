@@ -17,6 +17,7 @@ _HOMES = {
     "Suite": "suite",
     "Summary": "bench",
     "load_run": "results",
+    "merge_runs": "merge",
     "open_suite": "suite",
     "run": "bench",
     "score": "bench",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from realbench.bench import Summary as Summary
     from realbench.bench import run as run
     from realbench.bench import score as score
+    from realbench.merge import merge_runs as merge_runs
     from realbench.report import write_reports as write_reports
     from realbench.results import Results as Results
     from realbench.results import load_run as load_run

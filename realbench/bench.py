@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from realbench import __version__, checkout, machine, registry
+from realbench import __version__, checkout
 from realbench.composite import FEATHER, Feather
 from realbench.errors import Exit, RealbenchError, UsageError
+from realbench.execution import Machine
 from realbench.fills import FillStage, StopRun
-from realbench.plan import Column, Row, column_of, parse_seeds, plan_columns, plan_rows
-from realbench.records import ColumnInfo, FillRecord, Invocation, Manifest, RowInfo, SceneInfo, now
-from realbench.runner import RunnerOptions, Supply, Unit
+from realbench.plan import Column, Row, column_of, parse_seeds, plan_columns, plan_rows, prepare, unheeded
+from realbench.records import ColumnInfo, Images, Invocation, Manifest, RowInfo, SceneInfo, now
 from realbench.scoring import ScoreStage
+from realbench.shard import Asked, Shard, plan_of, shard_of, share
 from realbench.specs import said
-from realbench.store import MANIFEST, Cell, RunFolder, cells, row_folder
+from realbench.store import MANIFEST, Cell, RunFolder, cells, check_labels
 from realbench.suite import Suite, open_suite
 from realbench.survey import Scenes
 from realbench.watch import Silent, Watcher
-
-MOST = 256
-"""Most worker processes, and most threads of each."""
-DTYPES = ("auto", "float32", "float16", "bfloat16")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How to execute: nothing here changes what is measured (device, type and threads are recorded with every number)."""
-
-    runner: str = "local"
-    workers: int = 1
-    threads: int | None = None
-    """CPU threads of each worker; None shares the cores among the workers."""
-    timeout: float | None = None
-    """Seconds that any one fit, fill or metric may take."""
-    device: str = "auto"
-    dtype: str = "auto"
-    """Floating-point type of work on torch; `auto` is the method's choice for the device."""
-    fail_fast: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises UsageError for what no machine can be."""
-        for name, value in (("workers", self.workers), ("threads", self.threads or 1)):
-            if not 1 <= value <= MOST:
-                raise UsageError(f"{name}={value}: expected 1 to {MOST}")
-        if self.timeout is not None and not self.timeout > 0:
-            raise UsageError(f"timeout={self.timeout}: expected a number of seconds above 0")
-        if self.dtype not in DTYPES:
-            raise UsageError(f"dtype={self.dtype!r}: expected one of {', '.join(DTYPES)}")
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", self.device):
-            raise UsageError(f"device={self.device!r}: expected auto, cpu, mps, cuda or cuda:N")
-
-    def execute(self, units: Sequence[Unit], supply: Supply, emit: Any, log: Path) -> None:
-        """Run units on the runner asked for."""
-        threads = self.threads or max(1, machine.cores() // self.workers)
-        options = RunnerOptions(supply, self.workers, threads, self.timeout, str(log))
-        registry.load("runners", self.runner)(options).run(units, emit)
 
 
 @dataclass(frozen=True)
@@ -78,6 +38,8 @@ class Summary:
     weights_missing: bool = False
     stopped: bool = False
     """Ended early because of --fail-fast."""
+    idle: bool = False
+    """A shard to which no cell fell: there are more shards than cells."""
 
     @property
     def exit_code(self) -> Exit:
@@ -87,7 +49,7 @@ class Summary:
             return Exit.FAILED_CELLS
         if self.weights_missing:
             return Exit.WEIGHTS_MISSING
-        return Exit.DONE if self.fills.get("ok", 0) and self.scores.get("ok", 0) else Exit.NOTHING_MEASURED
+        return Exit.DONE if self.idle or (self.fills.get("ok", 0) and self.scores.get("ok", 0)) else Exit.NOTHING_MEASURED
 
 
 def run(
@@ -102,6 +64,7 @@ def run(
     out: str | Path | None = None,
     feather: float | None = None,
     strict: bool = False,
+    shard: str | tuple[int, int] | None = None,
     on: Machine | None = None,
     watch: Watcher | None = None,
 ) -> Summary:
@@ -118,38 +81,36 @@ def run(
         out: the run folder; None means runs/<suite's name>.
         feather: width of the composite's blend, in pixels for a shorter side of 512; None means 4, or what the run folder has.
         strict: refuse scenes the doctor warns about.
+        shard: `(1, 8)` or `"1/8"`: the first of eight shares of all this, in the run folder `<out>-shard-1-of-8`, for `merge_runs`.
 
     Raises:
         UsageError: something asked for does not exist. SceneError: there is no suite at `scenes`.
     """
     watch = watch or Silent()
     on = on or Machine()
-    for name, texts in (("methods", methods), ("scene", scene), ("metrics", metrics or ()), ("settings", settings)):
-        if isinstance(texts, str) or not isinstance(texts, Sequence):
-            raise UsageError(f"{name}: expected a list of texts, found {texts!r}")
-    if not methods:
-        raise UsageError("no method is named; `realbench methods` lists them")
-    for line in said(methods):
-        watch.say(line)
-    registry.load("runners", on.runner)
+    _check_asked(fits, methods=methods, scene=scene, metrics=metrics or (), settings=settings)
+    on.kind()
     rows = plan_rows(methods, settings)
     suite = open_suite(scenes)
     ids = _restrict(suite, scene)
-    folder = RunFolder(Path(out) if out else Path("runs") / suite.name)
     wanted = parse_seeds(str(seeds))
-    if fits < 1:
-        raise UsageError(f"--fits {fits}: expected at least 1")
-    with folder.lock():
+    for line in (*said(methods), *unheeded(rows, wanted, fits)):
+        watch.say(line)
+    part = shard_of(shard)
+    folder = _folder(out, suite, part)
+    asked = share(rows, ids, fits, wanted, part)
+    with folder.lock(), on.held():
         manifest = _open(folder, suite, feather)
         columns = plan_columns(metrics, Feather(manifest.feather))
         held = Scenes(suite)
-        infos = held.survey(ids, watch, strict=strict)
+        infos = held.survey([name for name in ids if any(name in own for own in asked.values())], watch, strict=strict)
         _check_moved(folder, manifest, suite, infos)
-        _remember(manifest, infos, rows, columns, wanted, fits)
+        _remember(manifest, infos, rows, columns, asked, f"{part} of {plan_of(suite.name, rows, ids, fits, wanted)}" if part else "")
         folder.write_manifest(manifest)
-        fills = FillStage(folder, held, infos, rows, wanted, fits, manifest.feather, on.device, on.dtype, watch, on.fail_fast)
+        fills = FillStage(folder, held, infos, rows, asked, manifest.feather, on.device, on.dtype, watch, on.fail_fast)
         stopped = _fill(fills, on, watch)
-        return _score(folder, held, infos, columns, fills.kept, on, watch, fills, stopped=stopped)
+        summary = _score(folder, held, infos, columns, fills.kept, on, watch, fills, stopped=stopped)
+        return replace(summary, idle=part is not None and not any(asked.values()))
 
 
 def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine | None = None, watch: Watcher | None = None) -> Summary:
@@ -159,7 +120,7 @@ def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine 
     folder = RunFolder(Path(run))
     manifest = folder.read_manifest()
     suite = open_suite("demo" if manifest.suite == "demo" else manifest.suite_path)
-    with folder.lock():
+    with folder.lock(), on.held():
         manifest = folder.read_manifest()  # again: another command may have worked on the run since
         feather = Feather(manifest.feather)
         wanted = plan_columns(metrics, feather) if metrics else _planned_again(manifest, feather, watch)
@@ -169,14 +130,36 @@ def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine 
         gone = {name: SceneInfo(refused=f"it is no longer in {suite.root}") for name in known if name not in suite.ids}
         for name, info in gone.items():
             watch.say(f"refused: scene {name}: {info.refused}")
-        _remember(manifest, infos | gone, [], wanted, (), 0)
+        _remember(manifest, infos | gone, [], wanted, {})
         folder.write_manifest(manifest)
-        found = list(cells(folder, manifest))
-        kept = {cell: record for cell, record, state in found if record is not None and state == "ok"}
-        stale = sum(state == "stale" for _, _, state in found)
+        kept, stale, damaged = {}, 0, 0
+        for cell, record, state in cells(folder, manifest):
+            stale += state == "stale"
+            damaged += record is None and folder.has_record(cell)
+            if record is not None and state == "ok":
+                kept[cell] = record.images
+        if damaged:
+            watch.say(f"corrupt: {damaged} fills are not what their records vouch for; run again to refill them")
         if stale:
             watch.say(f"stale: {stale} fills of scenes that changed since are not scored; run again to refill them")
         return _score(folder, held, infos | gone, wanted, kept, on, watch)
+
+
+def _check_asked(fits: int, **lists: object) -> None:
+    """Raises UsageError for what is no list of texts, no method, and less than one fit."""
+    for name, texts in lists.items():
+        if isinstance(texts, str) or not isinstance(texts, Sequence):
+            raise UsageError(f"{name}: expected a list of texts, found {texts!r}")
+    if not lists["methods"]:
+        raise UsageError("no method is named; `realbench methods` lists them")
+    if fits < 1:
+        raise UsageError(f"--fits {fits}: expected at least 1")
+
+
+def _folder(out: str | Path | None, suite: Suite, part: Shard | None) -> RunFolder:
+    """Where the run lives; each shard in a folder of its own."""
+    whole = Path(out) if out else Path("runs") / suite.name
+    return RunFolder(part.folder(whole) if part else whole)
 
 
 def _fill(fills: FillStage, on: Machine, watch: Watcher) -> bool:
@@ -187,9 +170,11 @@ def _fill(fills: FillStage, on: Machine, watch: Watcher) -> bool:
     units = fills.units()
     if not units:
         return False
+    labels = {unit.label for unit in units}
+    prepare([row for row in fills.rows if row.label in labels], watch.say)
     watch.begin("filling", sum(len(unit.items) for unit in units))
     try:
-        on.execute(units, fills.supply, fills.take, fills.folder.root / "logs")
+        on.execute(units, fills.supply, fills.take, fills.folder.root / "logs", watch.say)
     except StopRun:
         return True
     finally:
@@ -202,7 +187,7 @@ def _score(
     held: Scenes,
     infos: Mapping[str, SceneInfo],
     columns: Sequence[Column],
-    kept: Mapping[Cell, FillRecord],
+    kept: Mapping[Cell, Images],
     on: Machine,
     watch: Watcher,
     fills: FillStage | None = None,
@@ -215,7 +200,7 @@ def _score(
     if scores.left:
         watch.begin("scoring", scores.left)
         try:
-            on.execute(scores.units(), scores.supply, scores.take, folder.root / "logs")
+            on.execute(scores.units(), scores.supply, scores.take, folder.root / "logs", watch.say)
         except StopRun:
             stopped = True
         finally:
@@ -274,7 +259,7 @@ def _check_moved(folder: RunFolder, manifest: Manifest, suite: Suite, infos: Map
 
 
 def _remember(
-    manifest: Manifest, infos: Mapping[str, SceneInfo], rows: Sequence[Row], columns: Sequence[Column], seeds: Sequence[int], fits: int
+    manifest: Manifest, infos: Mapping[str, SceneInfo], rows: Sequence[Row], columns: Sequence[Column], asked: Asked, shard: str = ""
 ) -> None:
     """Add what is asked for now to what was asked for before; a row whose settings changed is asked for anew."""
     for name, info in infos.items():
@@ -284,8 +269,8 @@ def _remember(
     for row in rows:
         old = manifest.rows.get(row.label)
         same = old if old is not None and old.fingerprint == row.fingerprint else None
-        manifest.rows[row.label] = _row_info(row, list(infos), row.fits(fits), row.seeds(seeds), same)
-    _check_folders(manifest)
+        manifest.rows[row.label] = _row_info(row, asked[row.label], same)
+    check_labels(manifest)
     for column in columns:
         card = column.card
         manifest.columns[column.key] = ColumnInfo(
@@ -298,39 +283,31 @@ def _remember(
         )
     command = [shlex.quote(word) for word in sys.argv]
     commits = {"commit": checkout.state(), "project": checkout.project()}
-    manifest.invocations.append(Invocation(started=now(), command=command, version=__version__, **commits))
+    manifest.invocations.append(Invocation(started=now(), command=command, version=__version__, shard=shard, **commits))
 
 
-def _row_info(row: Row, scenes: Sequence[str], fits: Sequence[int], seeds: Sequence[int], old: RowInfo | None) -> RowInfo:
+def _row_info(row: Row, asked: Mapping[str, Sequence[tuple[int, int]]], old: RowInfo | None) -> RowInfo:
     card = row.card
     cells = dict(old.cells) if old else {}
-    for scene in scenes:
-        cells[scene] = sorted({*cells.get(scene, ()), *itertools.product(fits, seeds)})
-    pairs = [pair for pairs in cells.values() for pair in pairs]
+    for scene, pairs in asked.items():
+        cells[scene] = sorted({*cells.get(scene, ()), *pairs})
+    every = [pair for pairs in cells.values() for pair in pairs]
     return RowInfo(
         method=row.method,
         preset=row.preset,
         settings=dict(row.settings),
         fingerprint=row.fingerprint,
+        source=row.source,
         title=card.title,
         summary=card.summary,
         licence=card.licence,
         paper=card.paper,
         oracle=card.oracle,
         scenes=list(cells),
-        fits=sorted({fit for fit, _ in pairs}),
-        seeds=sorted({seed for _, seed in pairs}),
+        fits=sorted({fit for fit, _ in every}),
+        seeds=sorted({seed for _, seed in every}),
         cells=cells,
     )
-
-
-def _check_folders(manifest: Manifest) -> None:
-    """Raises UsageError for two labels whose rows would share a folder (`A:1` and `A.1`)."""
-    folders: dict[str, str] = {}
-    for label in manifest.rows:
-        other = folders.setdefault(row_folder(label), label)
-        if other != label:
-            raise UsageError(f"labels {other!r} and {label!r} are too alike: their folders would have one name; choose another label")
 
 
 def _listing(counts: Counter[str]) -> str:

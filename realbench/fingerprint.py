@@ -103,8 +103,11 @@ def _belongs(module: str, package: str, importer: Path) -> bool:
 
 
 def _source_file(module: str) -> Path | None:
+    parent = module.rpartition(".")[0]
     try:
-        spec = importlib.util.find_spec(module)
+        # What a module that is no package holds is no module; to ask for it would import the module, and with it perhaps torch.
+        above = importlib.util.find_spec(parent) if parent else None
+        spec = importlib.util.find_spec(module) if not parent or (above and above.submodule_search_locations is not None) else None
     except (ImportError, ValueError):
         return None
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):

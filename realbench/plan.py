@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from realbench import fingerprint, registry
 from realbench.composite import Feather
-from realbench.errors import UsageError
+from realbench.errors import RealbenchError, UsageError
 from realbench.method import MethodCard, Weights
 from realbench.metric import MetricCard
 from realbench.specs import Spec, needed, settings_class, specs
@@ -30,6 +30,8 @@ class Row:
     """Twelve digits over settings, weights and the source of the method's modules."""
     fitting: str = ""
     """The same without the settings that only filling reads; empty: all of them count for the fit."""
+    source: str = ""
+    """Twelve digits over the method's code alone."""
 
     def seeds(self, asked: Sequence[int]) -> tuple[int, ...]:
         """The seeds this row needs: one serves a method that ignores it."""
@@ -73,8 +75,17 @@ def plan_rows(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Row]
         rows[row.label] = row
     for index, (target, key, _) in enumerate(changes):
         if index not in used:
-            raise UsageError(_unknown_setting(target, key, asked))
+            raise UsageError(_unknown_setting(target, key, rows.values()))
     return list(rows.values())
+
+
+def unheeded(rows: Sequence[Row], seeds: Sequence[int], fits: int) -> list[str]:
+    """What to tell before a run: rows for which a repeat that is asked for changes nothing, and so is not made."""
+    fixed = [row.label for row in rows if fits > 1 and not row.card.fits]
+    same = [row.label for row in rows if tuple(seeds) != row.seeds(seeds)]
+    lines = [f"note: one fit, not {fits}, for {', '.join(fixed)}: nothing is fitted to a scene there"] if fixed else []
+    words = f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+    return lines + ([f"note: seed 0 alone, not {words}, for {', '.join(same)}: fills there do not depend on the seed"] if same else [])
 
 
 def plan_columns(metrics: Sequence[str] | None, feather: Feather) -> list[Column]:
@@ -101,17 +112,24 @@ def _row(spec: Spec, changes: list[tuple[str | None, str, str]], used: set[int])
     if preset is not None and preset not in card.presets:
         raise UsageError(f"method {name} has no preset {preset!r}; known: {', '.join(card.presets) or 'none'}")
     label = spec.label or (f"{name}:{preset}" if preset else name)
-    kind = settings_class(method)
-    known = {field.name for field in fields(kind)}
     values: dict[str, Any] = dict(card.presets[preset]) if preset else {}
-    for wanted in (None, name, label):
+    method = registry.method(name, values | _changed(settings_class(method), changes, (None, name, label), used))
+    values |= _changed(settings_class(method), changes, (None, name, label), used)
+    settings = validate(settings_class(method), values, f"method {name}")
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
+    return Row(label, name, preset, plain, method.card, *_row_fingerprints(name, method, settings))
+
+
+def _changed(kind: type, changes: list[tuple[str | None, str, str]], targets: Sequence[str | None], used: set[int]) -> dict[str, str]:
+    """The values asked for of settings that exist, those of later targets first; `used` learns which changes these are."""
+    known = {field.name for field in fields(kind)}
+    found = {}
+    for wanted in targets:
         for index, (target, key, value) in enumerate(changes):
             if target == wanted and key in known:
-                values[key] = value
+                found[key] = value
                 used.add(index)
-    settings = validate(kind, values, f"method {name}")
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
-    return Row(label, name, preset, plain, card, *_row_fingerprints(name, method, settings))
+    return found
 
 
 def _identity(item: Weights) -> list[str]:
@@ -121,18 +139,26 @@ def _identity(item: Weights) -> list[str]:
     return [item.name, item.id, weights.revision_here(item) or item.revision]
 
 
-def _row_fingerprints(name: str, method: Any, settings: Any) -> tuple[str, str]:
-    """Of the row, and of what its fits depend on. Of settings that name a file or folder, the content counts, not the name."""
+def _row_fingerprints(name: str, method: Any, settings: Any) -> tuple[str, str, str]:
+    """Of the row, of what its fits depend on, and of its code. Of settings that name a file or folder, the content counts, not the name."""
     named = {item.name: _content(item, getattr(settings, item.name)) for item in fields(settings)}
     fitting = {item.name: named[item.name] for item in fields(settings) if item.metadata.get("stage") != "fill"}
     weights = [[item.id, item.revision] for item in needed(method, settings)]
     parts = {"method": name, "weights": weights, "source": fingerprint.of_source(method), "package": registry.third_party("methods", name)}
-    return fingerprint.short(parts | {"settings": named}), fingerprint.short(parts | {"settings": fitting})
+    if hasattr(method, "content"):
+        parts["content"] = method.content(settings)
+    code = {key: part for key, part in parts.items() if key in ("source", "package", "content")}
+    return fingerprint.short(parts | {"settings": named}), fingerprint.short(parts | {"settings": fitting}), fingerprint.short(code)
 
 
 def _content(item: Field[Any], value: Any) -> Any:
-    """A setting's value; the content's hash for `path=True`, and for `path="or name"` (a model's folder or its id) where it exists."""
+    """A setting's value; the content's hash for `path=True`, and for `path="or name"` (a model's folder or its id) where it exists.
+
+    Nothing for `path="content"`: the method's own `content` says what of it counts.
+    """
     kind = item.metadata.get("path")
+    if kind == "content":
+        return None
     if kind and value and Path(value).exists():
         return {"content": fingerprint.of_path(Path(value))}
     return None if kind is True else value
@@ -160,6 +186,17 @@ def column_of(name: str, values: Mapping[str, Any], feather: Feather) -> Column:
     return Column(name, asdict(config), metric.card, metric(config).signature(feather), source)
 
 
+def prepare(rows: Iterable[Row], say: Callable[[str], None]) -> None:
+    """Let methods do what is to be done once on this machine before any cell; where that fails, the cells will say so too."""
+    for row in rows:
+        try:
+            method = registry.method(row.method, row.settings)
+            if hasattr(method, "prepare"):
+                method.prepare(validate(settings_class(method), row.settings, f"method {row.method}"), say)
+        except RealbenchError as error:
+            say(f"{row.label} cannot be prepared: {error}")
+
+
 def validate(kind: type, values: Mapping[str, Any], owner: str) -> Any:
     """A settings dataclass from texts or values. Raises UsageError that says which key, what was expected and what was found."""
     from pydantic import TypeAdapter, ValidationError
@@ -174,9 +211,8 @@ def validate(kind: type, values: Mapping[str, Any], owner: str) -> Any:
         raise UsageError(f"{owner}: {error}") from error
 
 
-def _unknown_setting(target: str | None, key: str, asked: Iterable[Spec]) -> str:
-    names = dict.fromkeys(spec.name for spec in asked)
-    known = {name: [field.name for field in fields(settings_class(registry.load("methods", name)))] for name in names}
+def _unknown_setting(target: str | None, key: str, rows: Iterable[Row]) -> str:
+    known = {row.method: list(row.settings) for row in rows}
     listing = "; ".join(f"{name}: {', '.join(keys) or 'no settings'}" for name, keys in known.items())
     return f"--set {f'{target}.' if target else ''}{key}: no method of this run has it; known: {listing}"
 

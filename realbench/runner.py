@@ -28,6 +28,10 @@ class Unit:
     """For `score`: (label, fit, seed) of the fills to score."""
     fits: bool = False
     """For `fill`: a fit comes before the first seed unless the supplied message carries a fitted state."""
+    torch: bool = False
+    """Some of it runs on torch, so the device asked for applies."""
+    needs: tuple[str, ...] = ()
+    """What the method's card says that it needs, for runners that share out machines."""
 
     def __str__(self) -> str:
         what = f"{self.label}, fit {self.fit}" if self.stage == "fill" else f"{len(self.cells)} fills"
@@ -48,6 +52,10 @@ class Outcome:
     arrays: Mapping[str, Array] = field(default_factory=dict)
 
 
+def _silent(text: str) -> None:
+    """Nobody listens."""
+
+
 Supply = Callable[[Unit], Message]
 """Gives the request for a unit's remaining items (images, settings, fitted state); called just before the unit is sent."""
 
@@ -57,17 +65,27 @@ class RunnerOptions:
     """How to execute, independent of what."""
 
     supply: Supply
-    workers: int = 1
-    threads: int = 1
-    """CPU threads of each worker."""
+    workers: int | None = None
+    """Workers at a time; None: the runner's choice."""
+    threads: int | None = None
+    """CPU threads of each worker; None: the runner's choice."""
     timeout: float | None = None
     """Seconds that any one fit, fill or metric may take; None means no limit."""
     log: str | None = None
     """A folder for the workers' logs."""
+    device: str = "auto"
+    """The torch device asked for; each request says it too."""
+    special: Mapping[str, Any] = field(default_factory=dict)
+    """Options that the runner's card names, where they were given."""
+    say: Callable[[str], None] = _silent
+    """Tells the user a sentence."""
 
 
 class Runner(Protocol):
-    """The interface of every runner."""
+    """The interface of every runner.
+
+    A runner that keeps something between calls of `run` (a connection) gives it back in a class method `release`.
+    """
 
     card: ClassVar[RunnerCard]
 
@@ -87,6 +105,10 @@ class RunnerCard:
 
     id: str
     summary: str
+    options: tuple[str, ...] = ()
+    """Names of the options that this runner alone has, fields of realbench.Machine."""
+    requires: tuple[str, ...] = ()
+    """Modules it cannot do without; the extra that brings them has the runner's name."""
 
 
 class Ledger:
@@ -97,7 +119,7 @@ class Ledger:
         self._fitting = unit.fits and not fitted
 
     def settle(self, message: Message) -> Outcome | None:
-        """The outcome a message reports; None for an item that is not (or no longer) asked for."""
+        """The outcome a message reports; None for an item that is not (or no longer) asked for, and for what is none."""
         head = message.head
         kind, item = head["event"], head.get("item", "")
         if kind == "fit":
@@ -106,6 +128,8 @@ class Ledger:
             if item not in self.left.items:
                 return None
             self.left = replace(self.left, items=tuple(other for other in self.left.items if other != item))
+        elif kind != "progress":
+            return None
         words = {name: head[name] for name in ("state", "reason", "detail", "data") if name in head}
         return Outcome(self.left, kind, item, **words, arrays=message.arrays)
 

@@ -71,7 +71,9 @@ def transfer(
             failures.append(_failure(outcome, image))
 
     watch.begin("filling", len(items))
-    on.execute([Unit("fill", label, scene, items, label, fit, fits=True)], supply, take, folder.root / "logs")
+    with on.held():
+        unit = Unit("fill", label, scene, items, label, fit, fits=True, torch=row.card.torch, needs=row.card.needs)
+        on.execute([unit], supply, take, folder.root / "logs", watch.say)
     watch.end()
     if failures:
         raise failures[0]
@@ -88,7 +90,7 @@ def _row(manifest: Manifest, label: str) -> Row:
     info = manifest.rows.get(label)
     if info is None:
         raise UsageError(f"row {label!r} is not in this run; known: {', '.join(manifest.rows) or 'none'}")
-    card = registry.load("methods", info.method).card
+    card = registry.method(info.method, info.settings).card
     if not card.fits:
         raise UsageError(f"row {label!r}: {info.method} does not fit, there is nothing to transfer; run it on a scene of its own")
     return Row(label, info.method, info.preset, info.settings, card, info.fingerprint)

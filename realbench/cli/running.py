@@ -22,8 +22,16 @@ Metrics = Annotated[
     list[str] | None, typer.Option("--metric", metavar="NAME[:key=value,…]", help="A column; default: all without weights.")
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="[NAME.]key=value", help="A method's setting; repeatable.")]
-Workers = Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")]
-Threads = Annotated[int | None, typer.Option(min=1, max=256, help="CPU threads of each worker; default: cores / workers.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=256, help="Worker processes; default: 1, with `--runner ray` what the cluster has room for.")
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=256, help="CPU threads of each worker; default: cores / workers, with `--runner ray` 1.")
+]
+Runner = Annotated[str, typer.Option(help="Where work executes: local or ray.")]
+Address = Annotated[str | None, typer.Option(metavar="ADDR", help="ray: the cluster (`auto`, HOST:PORT); default: one started here.")]
+Gpus = Annotated[float | None, typer.Option(metavar="N", help="ray: GPUs of a worker that runs on torch; default: 1.")]
+Chunk = Annotated[int | None, typer.Option(min=1, metavar="N", help="ray: seeds of a fit that a worker fills at a time; default: 8.")]
 Timeout = Annotated[float | None, typer.Option(min=0.1, metavar="S", help="Seconds any one fit, fill or metric may take.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps: for methods and metrics that run on torch.")]
 Dtype = Annotated[str, typer.Option(help="Floating-point type for methods that run on torch; auto: theirs.")]
@@ -40,8 +48,11 @@ def run(
     metric: Metrics = None,
     set_: Settings = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder; default: runs/<suite's name>.")] = None,
-    runner: Annotated[str, typer.Option(help="Where work executes.")] = "local",
-    workers: Workers = 1,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N shares, in the folder OUT-shard-I-of-N; see `realbench merge`.")
+    ] = None,
+    runner: Runner = "local",
+    workers: Workers = None,
     threads: Threads = None,
     timeout: Timeout = None,
     device: Device = "auto",
@@ -52,15 +63,23 @@ def run(
     protocol: Annotated[
         str | None, typer.Option(metavar="paper", help="Methods, metrics and seeds of a paper; what is given beside it goes before.")
     ] = None,
+    address: Address = None,
+    gpus_per_fit: Gpus = None,
+    fills_per_task: Chunk = None,
 ) -> Exit:
     """Run methods over scenes and score their fills. Run it again to resume: what is finished is kept."""
     from realbench import bench
     from realbench import protocol as protocols
     from realbench.cli.following import Request, follow
     from realbench.cli.screen import Screen
+    from realbench.shard import parse_shard
+    from realbench.suite import open_suite
 
-    on = bench.Machine(runner, workers, threads, timeout, device, dtype, fail_fast)
+    on = bench.Machine(runner, workers, threads, timeout, device, dtype, fail_fast, address, gpus_per_fit, fills_per_task)
     wanted = protocols.load(protocol) if protocol else None
+    part = parse_shard(shard) if shard is not None else None
+    if part:
+        out = part.folder(out or Path("runs") / open_suite(scenes).name)
     asked = Request(method, metric, seeds, scenes, scene or (), set_ or (), fits, feather, out).completed(wanted)
     with Screen() as watch, follow(wanted, asked, watch):
         summary = bench.run(
@@ -74,10 +93,11 @@ def run(
             out=out,
             feather=feather,
             strict=strict,
+            shard=shard,
             on=on,
             watch=watch,
         )
-    return close(summary)
+    return close(summary, f"realbench merge, once the other shards of {part.count} are done" if part else "")
 
 
 @guarded
@@ -86,31 +106,38 @@ def score(
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="NAME[:key=value,…]", help="A column; default: those the run has.")
     ] = None,
-    runner: Annotated[str, typer.Option(help="Where work executes.")] = "local",
-    workers: Workers = 1,
+    runner: Runner = "local",
+    workers: Workers = None,
     threads: Threads = None,
     timeout: Timeout = None,
     device: Device = "auto",
+    address: Address = None,
+    gpus_per_fit: Gpus = None,
 ) -> Exit:
     """Score the finished fills of a run again, or with further metrics; no fill is made."""
     from realbench import bench
     from realbench.cli.screen import Screen
 
     with Screen() as watch:
-        on = bench.Machine(runner, workers, threads, timeout, device)
+        on = bench.Machine(runner, workers, threads, timeout, device, address=address, gpus_per_fit=gpus_per_fit)
         summary = bench.score(run, metrics=metric, on=on, watch=watch)
     return close(summary)
 
 
 @guarded
-def status(run: RunPath) -> Exit:
+def status(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="A run folder; default: the latest below runs/.")] = None,
+) -> Exit:
     """Count a run's cells and scores by state."""
     from rich.markup import escape
 
     from realbench.cli.tables import show
-    from realbench.results import load_run
+    from realbench.results import latest_run, load_run
 
-    results = load_run(run)
+    folder = run or latest_run()
+    if run is None:
+        typer.echo(printable(f"run: {folder}"))
+    results = load_run(folder)
     cells, scores = results.cells(), results.scores()
     lines = []
     for label in results.rows:
@@ -133,8 +160,10 @@ def _count(counts: Counter[str], state: str) -> str:
     return str(counts[state]) if counts[state] else "–"
 
 
-def close(summary: Summary) -> Exit:
+def close(summary: Summary, then: str = "") -> Exit:
     """The last lines of a run: what was done, what was not, what to type next."""
+    if summary.idle:
+        typer.echo("no cell falls to this shard: there are more shards than cells")
     for what, counts in (("fills", summary.fills), ("scores", summary.scores)):
         words = ", ".join(f"{counts[state]} {state}" for state in STATES if counts.get(state))
         typer.echo(f"{what}: {words or 'none'}")
@@ -142,5 +171,5 @@ def close(summary: Summary) -> Exit:
         typer.echo(printable(f"refused scenes: {', '.join(summary.refused)} (see `realbench scenes check`)"))
     if summary.stopped:
         typer.echo("stopped at the first failure (--fail-fast); the same command goes on from here")
-    typer.echo(f"run: {summary.folder}   next: realbench report {summary.folder}")
+    typer.echo(f"run: {summary.folder}   next: {then or f'realbench report {summary.folder}'}")
     return summary.exit_code

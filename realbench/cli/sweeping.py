@@ -86,7 +86,7 @@ def sweep(
     metric: Metrics = None,
     set_: Settings = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder; default: runs/<suite's name>-sweep.")] = None,
-    workers: Workers = 1,
+    workers: Workers = None,
     threads: Threads = None,
     timeout: Timeout = None,
     device: Device = "auto",
