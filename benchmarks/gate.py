@@ -243,12 +243,13 @@ def reruns(asked: Asked) -> None:
     baseline = asked.out / "baseline.json"
     fits, seeds = asked.repeats
     if not baseline.exists():
-        chosen = {scene: [*range(fits)] for scene in _scenes(asked)}
-        shutil.rmtree(asked.out / "accepted", ignore_errors=True)
-        folder = resample(asked.pool(WHOLE), asked.out / "accepted", chosen, range(seeds))
-        for words in (["accept", str(folder), "-o", str(baseline)], ["calibrate", str(asked.pool(WHOLE)), "-b", str(baseline)]):
-            if command(asked, WHOLE, words):
-                sys.exit(f"{words[0]}: see {asked.out / WHOLE}.log")
+        words = {"accept": ("accepted", 0, fits, "-o"), "calibrate": ("calibrated", fits, asked.calibrated, "-b")}
+        for verb, (name, start, count, option) in words.items():
+            chosen = {scene: [*range(start, start + count)] for scene in _scenes(asked)}
+            shutil.rmtree(asked.out / name, ignore_errors=True)
+            folder = resample(asked.pool(WHOLE), asked.out / name, chosen, range(seeds))
+            if command(asked, WHOLE, [verb, str(folder), option, str(baseline)]):
+                sys.exit(f"{verb}: see {asked.out / WHOLE}.log")
     path = asked.out / "reruns.csv"
     done = {line["condition"] for line in _verdicts(path)}
     with path.open("a", newline="", encoding="utf-8") as file:

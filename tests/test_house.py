@@ -79,7 +79,7 @@ def test_allowed_imports_pass(tmp_path: Path, line: str) -> None:
     assert violations(tmp_path) == []
 
 
-HEAVY = ("torch", "torchvision", "diffusers", "cv2", "skimage", "scipy", "pandas", "matplotlib")
+HEAVY = ("torch", "ray", "torchvision", "diffusers", "cv2", "skimage", "scipy", "pandas", "matplotlib")
 
 
 @pytest.mark.parametrize(
