@@ -72,7 +72,8 @@ def receive(stream: BinaryIO) -> Message | None:
         if not isinstance(head, dict):
             return None
         arrays = {name: _array(stream, *shape) for name, shape in shapes.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, SyntaxError, RecursionError, MemoryError):  # numpy's own parser of types
+    # SyntaxError: numpy's own parser of types.
+    except (ValueError, TypeError, KeyError, AttributeError, SyntaxError, OverflowError, RecursionError, MemoryError):
         return None
     return Message(_encodable(head) if b"\\ud" in text else head, arrays)
 

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("plan_number", range(first, first + metafunc.config.getoption("plans", PLANS)))
 
 
-@pytest.fixture(scope="session")
-def ground() -> Iterator[Ground]:
-    """Where plans are carried out: suite, plug-ins, nursery, and the undisturbed run."""
+@pytest.fixture
+def ground(grounds: Ground) -> Iterator[Ground]:
+    """Where plans are carried out: suite, plug-ins, nursery, and the undisturbed run. Other tests see nothing of the plug-ins."""
+    with planted(grounds.root):
+        yield grounds
+
+
+@contextmanager
+def planted(root: Path) -> Iterator[None]:
+    """With the plug-ins and the nursery below a folder."""
     from realbench import registry
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(root / "site")
+        patch.setenv("NURSERY", str(root / "nursery"))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(root / "site"), str(nursery.ROOT)]))
+        registry._points.cache_clear()
+        try:
+            yield
+        finally:
+            registry._points.cache_clear()
+            sys.modules.pop("faulty", None)
+
+
+@pytest.fixture(scope="session")
+def grounds() -> Iterator[Ground]:
+    """See `ground`."""
     if sys.platform != "linux":
         pytest.skip("processes are forked, signalled and counted as Linux does it")
     root = Path(tempfile.mkdtemp(prefix="faults-", dir=space()))
@@ -51,15 +74,10 @@ def ground() -> Iterator[Ground]:
     metrics = "faulty-level = faulty:Level\nfaulty-distance = faulty:Distance\n"
     (info / "entry_points.txt").write_text(f"[realbench.methods]\nfaulty = faulty:Faulty\n[realbench.metrics]\n{metrics}")
     parent = nursery.start(str(root / "nursery"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site)
-        patch.setenv("NURSERY", str(root / "nursery"))
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(nursery.ROOT)]))
-        registry._points.cache_clear()
-        try:
-            yield calm_run(root)
-        finally:
-            parent.communicate()
-            registry._points.cache_clear()
-            sys.modules.pop("faulty", None)
-            shutil.rmtree(root, ignore_errors=True)
+    try:
+        with planted(root):
+            calm = calm_run(root)
+        yield calm
+    finally:
+        parent.communicate()
+        shutil.rmtree(root, ignore_errors=True)

@@ -10,6 +10,7 @@ from PIL import Image
 from realbench import bench, registry
 from realbench.results import load_run
 from tests.conftest import Plugins, photograph
+from tests.isolating import write_method
 
 HOOK = """
 import os, sys
@@ -41,8 +42,10 @@ def test_no_built_in_opens_the_suite(name: str, suite: Path, opened: Path, tmp_p
     fills = tmp_path / "fills" / "a"
     fills.mkdir(parents=True)
     Image.fromarray(photograph(1)).save(fills / "0.png")
-    settings = [f"precomputed.fills={fills.parent}"] if name == "precomputed" else []
-    bench.run([name], scenes=suite, scene=["a"], metrics=["psnr", "matches"], settings=settings, out=tmp_path / "run")
+    settings = {"precomputed": [f"precomputed.fills={fills.parent}"]}
+    if name == "isolated":
+        settings[name] = [f"isolated.method={write_method(tmp_path / 'method')}"]
+    bench.run([name], scenes=suite, scene=["a"], metrics=["psnr", "matches"], settings=settings.get(name, []), out=tmp_path / "run")
     assert list(load_run(tmp_path / "run").cells()["state"]) == ["ok"]
     assert opened.read_text().splitlines() == ["started", "started"]  # the method's worker and the metrics' worker
 

@@ -86,9 +86,9 @@ def test_requests_hold_the_truth_for_oracles_and_metrics_only(suite: Path, tmp_p
     sent = []
     execute = bench.Machine.execute
 
-    def watched(self: bench.Machine, units, supply, emit, log) -> None:  # type: ignore[no-untyped-def]
+    def watched(self: bench.Machine, units, supply, emit, log, say) -> None:  # type: ignore[no-untyped-def]
         sent.extend((unit, supply(unit)) for unit in units)
-        execute(self, units, supply, emit, log)
+        execute(self, units, supply, emit, log, say)
 
     monkeypatch.setattr(bench.Machine, "execute", watched)  # type: ignore[attr-defined]
     bench.run(["telea", "ground-truth"], scenes=suite, scene=["a"], metrics=["psnr"], out=tmp_path / "run")
