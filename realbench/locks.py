@@ -13,7 +13,10 @@ from realbench.errors import UsageError
 Kind = Literal["uv", "pylock", "requirements"]
 MOST_BYTES = 20_000_000
 PROJECT = "pyproject.toml"
-ELSEWHERE = re.compile(r"(-r|-c|-e|--requirement|--constraint|--editable)\b|[./~\\]|file:|[^#]*@\s*(file:|[./~\\])")
+ELSEWHERE = re.compile(
+    r"-[rce]|(-f|--find-links)[\s=]*(?!https?:)|--(requirement|constraint|editable)\b|[./~\\]|file:|[^#]*@\s*(file:|[./~\\])"
+    r"|(?!-|https?:|git\+)[^@;#\s]*/"
+)
 """A requirement whose content lies in another file, which the environment's key would not see."""
 
 

@@ -26,7 +26,10 @@ PASSED = re.compile(
     r"PATH|HOME|USER|LANG|LC_.*|TMPDIR|TEMP|TMP|SYSTEMROOT|COMSPEC|PATHEXT|APPDATA|LOCALAPPDATA|USERPROFILE|XDG_.*|UV_.*|PIP_.*|NETRC|"
     r"SSL_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(HTTP|HTTPS|ALL|NO|http|https|all|no)_(PROXY|proxy)|CC|CXX|CFLAGS|CUDA_HOME|LD_LIBRARY_PATH"
 )
-"""What a build sees of the environment: packages may run code of theirs while they are built, so tokens are not among it."""
+"""What a build sees of the environment: packages may run code of theirs while they are built, so that is little. A private package
+index is reached with what its address, or a netrc file, holds."""
+SECRET = re.compile(r".*(TOKEN|PASSWORD|SECRET|PUBLISH).*", re.IGNORECASE)
+"""Never, whatever PASSED says."""
 PACKAGES = "import importlib.metadata as m, json; print(json.dumps(sorted(f'{d.name}=={d.version}' for d in m.distributions())))"
 
 Say = Callable[[str], None]
@@ -174,7 +177,7 @@ def _perform(command: Sequence[str], log: Path, lock: Lock) -> None:
 
 def outer(variables: Mapping[str, str]) -> dict[str, str]:
     """What of the environment a build sees."""
-    return {name: value for name, value in variables.items() if PASSED.fullmatch(name)}
+    return {name: value for name, value in variables.items() if PASSED.fullmatch(name) and not SECRET.fullmatch(name)}
 
 
 def find_uv() -> str | None:

@@ -101,6 +101,7 @@ class Cluster:
         self._gpus = gpus
         self._device = device
         self._seen: tuple[float, list[Demand]] = (float("-inf"), [])
+        self._met_gpu = False
         if re.fullmatch(r"cuda:[0-9]+", device):
             raise UsageError(f"--device {device}: Ray decides which GPU a worker gets; use --device cuda")
         if device == "cuda" and not gpus:
@@ -109,12 +110,14 @@ class Cluster:
     def demand(self, unit: Unit) -> dict[str, float]:
         """The resources of a worker for a unit.
 
-        A GPU for what runs on torch, unless the device is the CPU or (with `auto`) no node has one. Memory only for a card that names
+        A GPU for what runs on torch, unless the device is the CPU or (with `auto`) no node ever had one: when the last GPU is lost, what
+        needs one waits for another and does not go on a CPU. Memory only for a card that names
         some and no GPU: beside one, the gigabytes are the GPU's, of which Ray keeps no account.
         """
         demand: dict[str, float] = {"CPU": self._threads}
         gpu = unit.torch or any(need.startswith("gpu") for need in unit.needs)
-        wanted = self._device == "cuda" or (self._device == "auto" and any(node.get("GPU") for node in self._alive()))
+        self._met_gpu = self._met_gpu or any(node.get("GPU") for node in self._alive())
+        wanted = self._device == "cuda" or (self._device == "auto" and self._met_gpu)
         if gpu and wanted and self._gpus:
             demand["GPU"] = self._gpus
         sizes = [int(size[1]) for need in unit.needs if (size := re.fullmatch(r"([0-9]+) GB", need))]

@@ -80,7 +80,9 @@ class Host:
             for reply in self._worker.ask(request, timeout):
                 yield dict(reply.head), dict(reply.arrays)
         except WorkerLost as error:
+            yield {"event": "log", "text": self._printed()}, {}  # first, since nobody listens after a loss
             yield {"event": "lost", "reason": str(error), "timed_out": error.timed_out, "log": error.log}, {}
+            return
         yield {"event": "log", "text": self._printed()}, {}
 
     def close(self) -> None:

@@ -134,7 +134,9 @@ class Work:
         """What is left of a slot's job is taken again, by whoever is free; with a reason, it was lost."""
         with self._changed:
             job = self._running.pop(slot)
-            again = replace(job, unit=left, losses=job.losses + 1, lost=(*job.lost, reason)) if reason else job
+            again = replace(job, unit=left)  # without what has its outcome already
+            if reason:
+                again = replace(again, losses=job.losses + 1, lost=(*job.lost, reason))
             self._waiting.appendleft(again)
             self._changed.notify_all()
 

@@ -142,7 +142,5 @@ def test_a_version_is_matched_by_its_parts() -> None:
 
 def test_a_build_sees_indexes_and_no_tokens() -> None:
     kept = {"PATH": "/bin", "HOME": "/h", "PIP_INDEX_URL": "u", "UV_INDEX": "u", "https_proxy": "p", "LC_ALL": "C"}
-    assert (
-        venvs.outer({**kept, "HF_TOKEN": "s", "GITHUB_TOKEN": "s", "AWS_SECRET_ACCESS_KEY": "s", "PYTHONPATH": "/x", "VIRTUAL_ENV": "/v"})
-        == kept
-    )
+    named = ("HF_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "UV_PUBLISH_TOKEN", "UV_PUBLISH_PASSWORD", "UV_INDEX_MINE_PASSWORD")
+    assert venvs.outer({**kept, **dict.fromkeys(named, "s"), "PYTHONPATH": "/x", "VIRTUAL_ENV": "/v"}) == kept

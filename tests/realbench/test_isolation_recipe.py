@@ -139,7 +139,22 @@ def test_requirements_are_read(tmp_path: Path, text: str, empty: bool, hashed: b
 
 
 @pytest.mark.parametrize(
-    "line", ["-r base.txt", "-c limits.txt", "-e .", "--requirement=x", "./wheel.whl", "/tmp/x.whl", "file:///x", "a @ file:///x"]
+    "line",
+    [
+        "-r base.txt",
+        "-rbase.txt",
+        "-c limits.txt",
+        "-e .",
+        "--requirement=x",
+        "./wheel.whl",
+        "/tmp/x.whl",
+        "file:///x",
+        "a @ file:///x",
+        "vendor/x.whl",
+        "-f wheels",
+        "--find-links=./wheels",
+        "--find-links wheels",
+    ],
 )
 def test_a_lock_leans_on_no_other_file(tmp_path: Path, line: str) -> None:
     path = tmp_path / "requirements.txt"

@@ -61,6 +61,14 @@ def test_what_a_worker_needs(nodes: list[dict[str, Any]], given: dict[str, Any],
     assert cluster(*nodes, **given).demand(asked) == expected
 
 
+def test_when_the_last_gpu_is_lost_its_work_waits_for_another() -> None:
+    nodes = [CPU, GPU]
+    found = Cluster(lambda: nodes, threads=1, gpus=1.0, device="auto")
+    assert found.demand(unit(torch=True)) == {"CPU": 1, "GPU": 1}
+    nodes.remove(GPU)
+    assert found.demand(unit(torch=True)) == {"CPU": 1, "GPU": 1}
+
+
 @pytest.mark.parametrize(
     ("nodes", "demand", "expected"),
     [

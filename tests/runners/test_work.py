@@ -101,6 +101,17 @@ def test_what_comes_back_is_next_and_remembers_why() -> None:
     assert (again.losses, again.lost) == (1, ("the node it ran on was lost",))
 
 
+def test_what_comes_back_for_want_of_a_place_is_without_what_was_done() -> None:
+    """A worker died at the second item, and no other one could be started: the first item has its outcome and is not made again."""
+    work = Work([unit("x", "a", 3)], returns=True)
+    take(work, 0)
+    left = unit("x", "a", 2)
+    work.back(0, left)
+    again = work.take(0)
+    assert isinstance(again, Job) and again.unit is left
+    assert (again.losses, again.lost) == (0, ())
+
+
 def test_a_fit_that_comes_back_keeps_its_waiting_chunks() -> None:
     work = Work([unit("x", "a", 4, fits=True)], chunk=2, returns=True)
     job = work.take(0)
