@@ -144,9 +144,9 @@ class Child:
             return TimedOut(f"{self._name} took longer than {limits.seconds:g} s (timeout_s); it was killed")
         if os.fstat(self._log.fileno()).st_size > limits.log:
             return RealbenchError(f"{self._name} printed more than {limits.log:,} bytes; it was killed")
+        self._meet()
         if limits.memory_gb is None:
             return None
-        self._meet()
         if (used := self._memory(limits.memory_gb * GIGABYTE)) > limits.memory_gb * GIGABYTE:
             size = f"used {used / GIGABYTE:.2f} GB, limit {limits.memory_gb:g} GB (memory_gb)"
             return RealbenchError(f"out of memory: {self._name} {size}; it was killed")

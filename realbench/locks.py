@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from realbench import fingerprint
 from realbench.errors import UsageError
@@ -41,6 +43,10 @@ def read(path: Path) -> Lock:
     texts = [_text(part) for part in parts]
     digest = fingerprint.of_data([kind, *(fingerprint.of_bytes(text.encode()) for text in texts)])
     if kind != "requirements":
+        if found := next(_elsewhere(_table(path, texts[0])), None):
+            raise UsageError(
+                f"{path}: {found[:200]!r} leans on files beside it, which are no part of the lock; build a wheel and lock that"
+            )
         return Lock(path, kind, digest, empty=False, hashed=True)
     lines = requirements(texts[0])
     for line in lines:
@@ -49,6 +55,29 @@ def read(path: Path) -> Lock:
             raise UsageError(f"{path}: {found}; write all packages into {path.name}")
     packages = [line for line in lines if not line.startswith("-")]
     return Lock(path, kind, digest, empty=not packages, hashed=all("--hash" in line for line in packages))
+
+
+def _table(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: is no TOML ({error}); lock anew") from error
+
+
+def _elsewhere(lock: Mapping[str, Any]) -> Iterator[str]:
+    """Packages of a uv.lock or pylock.toml that lie in the file system, but for the project itself."""
+    for package in _tables(lock.get("package")) or _tables(lock.get("packages")):
+        name = str(package.get("name", ""))
+        for source in _tables([package.get("source")]):
+            yield from (f"{name}: {kind} {source[kind]}" for kind in ("path", "directory", "editable") if source.get(kind, ".") != ".")
+        parts = [package.get("archive"), package.get("sdist"), *_tables(package.get("wheels"))]
+        if "directory" in package or any("path" in part and "url" not in part for part in _tables(parts)):
+            yield f"{name}: a path"
+
+
+def _tables(value: object) -> list[dict[str, Any]]:
+    """The tables of a list, whatever else is in it."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def requirements(text: str) -> list[str]:

@@ -163,6 +163,33 @@ def test_a_lock_leans_on_no_other_file(tmp_path: Path, line: str) -> None:
         locks.read(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "ok"),
+    [
+        ("uv.lock", '[[package]]\nname = "mine"\nsource = { editable = "." }\n', True),
+        ("uv.lock", '[[package]]\nname = "numpy"\nsource = { registry = "https://example.org/simple" }\n', True),
+        ("uv.lock", '[[package]]\nname = "beside"\nsource = { directory = "../beside" }\n', False),
+        ("uv.lock", '[[package]]\nname = "beside"\nsource = { editable = "../beside" }\n', False),
+        ("uv.lock", '[[package]]\nname = "beside"\nsource = { path = "x.whl" }\n', False),
+        ("pylock.toml", '[[packages]]\nname = "a"\nwheels = [{ url = "https://example.org/a.whl", hashes = {} }]\n', True),
+        ("pylock.toml", '[[packages]]\nname = "a"\nwheels = [{ path = "a.whl", hashes = {} }]\n', False),
+        ("pylock.toml", '[[packages]]\nname = "a"\ndirectory = { path = "a" }\n', False),
+        ("pylock.toml", '[[packages]]\nname = "a"\narchive = { path = "a.tar.gz" }\n', False),
+        ("pylock.toml", "packages = 3\n", True),
+        ("pylock.toml", "packages = [\n", False),
+    ],
+)
+def test_locks_in_toml_lean_on_no_files(tmp_path: Path, name: str, text: str, ok: bool) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]")
+    path = tmp_path / name
+    path.write_text(text)
+    if ok:
+        assert locks.read(path).hashed
+    else:
+        with pytest.raises(UsageError, match=r"leans on files beside it|is no TOML"):
+            locks.read(path)
+
+
 def test_a_uv_lock_is_one_with_its_project(tmp_path: Path) -> None:
     (tmp_path / "uv.lock").write_text("version = 1")
     with pytest.raises(UsageError, match=r"pyproject\.toml: cannot be read"):

@@ -22,6 +22,7 @@ from realbench.runners._rayfiles import pack, unpack
 from realbench.runners._rayhost import _is_rays, _problem, installed, plugins
 from realbench.runners._rayobjects import SMALL, Objects
 from realbench.wire import Array, Message
+from tests.isolating import write_method
 
 
 def node(name: str = "n", *, alive: bool = True, **resources: float) -> dict[str, Any]:
@@ -260,6 +261,22 @@ def test_files_that_settings_name_travel_and_paths_of_the_driver_do_not(named: d
     assert list(arrived.arrays) == ["target"] and "files" not in arrived.head
 
 
+def test_an_isolated_methods_folder_travels_with_what_may_be_run_and_without_what_is_no_part_of_it(tmp_path: Path) -> None:
+    folder = write_method(tmp_path / "mine")
+    (folder / "tool.sh").write_text("#!/bin/sh\n")
+    (folder / "tool.sh").chmod(0o755)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("a token")
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "pyvenv.cfg").write_text("home = /usr")
+    sent = pack(Message({"stage": "fill", "method": "isolated", "settings": {"method": str(folder)}}))
+    place = Path(unpack(sent, tmp_path / "node").head["settings"]["method"])
+    assert os.access(place / "tool.sh", os.X_OK) and not os.access(place / "method.toml", os.X_OK)
+    assert sorted(path.name for path in place.iterdir()) == sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+    (folder / "tool.sh").chmod(0o644)
+    assert pack(Message({**sent.head, "files": None})).head["files"]["method"]["key"] != sent.head["files"]["method"]["key"]
+
+
 def test_files_that_a_node_has_travel_once_and_lie_at_the_same_place(named: dict[str, Any], tmp_path: Path) -> None:
     first = pack(Message(named))
     again = pack(Message(named), {entry["key"] for entry in first.head["files"].values()})
@@ -288,7 +305,7 @@ def test_too_much_is_refused_with_what_to_do(named: dict[str, Any], monkeypatch:
 
 @pytest.mark.parametrize("name", ["../out", "/out", "a/../../out"])
 def test_files_are_written_below_their_folder_only(name: str, tmp_path: Path) -> None:
-    head = {"settings": {}, "files": {"folder": {"key": "k", "names": [name], "single": False}}}
+    head = {"settings": {}, "files": {"folder": {"key": "k", "names": [name], "runs": [False], "single": False}}}
     with pytest.raises(RealbenchError, match="would be written elsewhere"):
         unpack(Message(head, {"file/folder/0": picture(1)}), tmp_path / "node")
     assert not (tmp_path / "out").exists()
