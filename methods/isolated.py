@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from realbench.scene import Task
     from realbench.venvs import Environment, Say
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 MACHINE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SYSTEMROOT")
 """What of this machine a child must know: which GPUs are this worker's (and where Windows is)."""
 MOST_LOGGED = 1_000_000
@@ -201,6 +200,7 @@ class IsolatedMethod(BaseMethod):
     def _variables(self, environment: Environment, folder: Path, scratch: str, context: Context) -> dict[str, str]:
         """All that the child's environment holds."""
         from realbench import recipe
+        from realbench.process import POOLS
 
         (folder / "home").mkdir(exist_ok=True)
         own = {
@@ -211,7 +211,7 @@ class IsolatedMethod(BaseMethod):
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             "PYTHONHASHSEED": "0",
-            **dict.fromkeys(THREADS, str(context.threads)),
+            **dict.fromkeys(POOLS, str(context.threads)),
         }
         machine = {name: os.environ[name] for name in MACHINE if name in os.environ}
         return machine | own | recipe.variables(self.recipe)

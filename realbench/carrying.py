@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import stat
@@ -14,6 +13,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from realbench import fingerprint
 from realbench.errors import RealbenchError
 from realbench.records import SCHEMA, FillRecord, FitRecord, StageRecord
 from realbench.store import RECORD, sync_folder, write_atomic
@@ -70,7 +70,7 @@ def intact(one: Held[F], inner: str = "") -> bool:
     try:
         for name, digest in one.record.files.items():
             plain(one.root, folder / name)
-            if _hash(folder / name) != digest:
+            if fingerprint.of_file_now(folder / name) != digest:
                 return False
     except OSError:
         return False
@@ -112,7 +112,7 @@ def place(source: Path, digest: str, target: Path) -> bool:
             os.link(source, temporary)
         except OSError:
             _copy(source, temporary)
-        if _hash(temporary) != digest:
+        if fingerprint.of_file_now(temporary) != digest:
             return False
         temporary.replace(target)
         return True
@@ -143,8 +143,3 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(read, write)
         write.flush()
         os.fsync(write.fileno())
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -41,6 +41,11 @@ def of_file(path: Path) -> str:
 
 @cache
 def _of_file(path: Path, size: int, modified: int) -> str:
+    return of_file_now(path)
+
+
+def of_file_now(path: Path) -> str:
+    """SHA-256 of a file's bytes, read whatever was known of it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

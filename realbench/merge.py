@@ -11,7 +11,7 @@ from pathlib import Path
 
 from realbench.carrying import F, Held, attempts_to_write, carry, earlier, held, intact, pick, plain
 from realbench.errors import Exit, UsageError
-from realbench.records import FillRecord, FitRecord, Manifest, ScoreRecord
+from realbench.records import IMAGE_FILES, FillRecord, FitRecord, Manifest, ScoreRecord
 from realbench.store import MANIFEST, RECORD, Cell, RunFolder, asked, stands, write_atomic
 from realbench.union import absent, refuse, union
 from realbench.watch import Silent, Watcher
@@ -183,7 +183,7 @@ class _Merge:
         """The scores of a cell in one column that are of this fill, its scene and the column's metric as they are."""
         column = self.manifest.columns[key]
         scene = self.manifest.scenes[cell.scene].read(column.reads)
-        wanted = (fill.files["raw.png" if column.image == "raw" else "fill.png"], scene, column.source)
+        wanted = (fill.files[IMAGE_FILES[column.image]], scene, column.source)
         found = []
         for folder in self._holders[cell]:
             one = held(folder.root, folder.cell(cell) / "scores" / f"{key}.json", ScoreRecord)
@@ -255,4 +255,4 @@ def _is_of(one: Held[FillRecord], cell: Cell) -> bool:
         whole = all((one.path.parent / name).stat().st_size == record.sizes.get(name) for name in record.files)
     except OSError:
         return False
-    return whole and {"raw.png", "fill.png"} <= record.files.keys()
+    return whole and {*IMAGE_FILES.values()} <= record.files.keys()

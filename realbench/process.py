@@ -27,6 +27,8 @@ from realbench.wire import Message
 if TYPE_CHECKING:
     import psutil
 
+POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+"""The environment variables that pin the threads of libraries."""
 FAMILY = "REALBENCH_FAMILY"
 """The environment variable by which a worker's descendants are known, whatever became of their parents."""
 SWEEPS = 20
@@ -223,6 +225,5 @@ def _deadline(timeout: float | None) -> float | None:
 
 def _environment(threads: int, path: Sequence[str] | None = None) -> dict[str, str]:
     """The parent's environment with threads pinned before any library starts, and an import path: the parent's unless one is given."""
-    pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
     paths = os.pathsep.join(entry for entry in (sys.path if path is None else path) if entry)
-    return {**os.environ, **{pool: str(threads) for pool in pools}, "PYTHONPATH": paths}
+    return {**os.environ, **dict.fromkeys(POOLS, str(threads)), "PYTHONPATH": paths}

@@ -16,6 +16,8 @@ from realbench.metric import Direction, Region, Source, State
 SCHEMA = 1
 PARTS = frozenset(("task", "references", "target", "mask", "truth"))
 """Of a scene, each with a hash."""
+IMAGE_FILES: Mapping[Source, str] = {"raw": "raw.png", "composite": "fill.png"}
+"""A cell's files, by what metrics call them."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,119}$")]
 """A plain file name: what a record names never leads out of its folder."""

@@ -49,14 +49,15 @@ class Rerun:
 
         Raises as `refuse`, UsageError where the baseline's seeds are no range, and as `bench.run`.
         """
-        fits, seeds = USUAL
-        if held is not None:
+        if held is None:
+            fits, seeds = self.fits or USUAL[0], self.seeds or USUAL[1]
+        else:
             self.refuse(held)
             fits, seeds = repeats(held, self.labels, self.seeds, self.fits)
         return bench.run(
             self.methods, scenes=self.scenes, scene=self.scene, settings=self.settings,
             metrics=[metric.spec for metric in held.metrics.values()] if held else None,
-            seeds=self.seeds or seeds, fits=self.fits or fits, feather=held.feather if held else None, out=out, on=self.on, watch=watch,
+            seeds=seeds, fits=fits, feather=held.feather if held else None, out=out, on=self.on, watch=watch,
         )  # fmt: skip
 
     def _apart(self, held: Baseline) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from realbench.errors import NothingMeasured
 from realbench.metric import State
 from realbench.reading import ScoreLine, parts, read_many
-from realbench.records import ColumnInfo, Environment, FillRecord, FitRecord, Manifest, RowInfo, SceneInfo
+from realbench.records import IMAGE_FILES, ColumnInfo, Environment, FillRecord, FitRecord, Manifest, RowInfo, SceneInfo
 from realbench.selection import Policy
 from realbench.store import MANIFEST, Cell, RunFolder, cells
 from realbench.votes import BlindOptions
@@ -355,7 +355,7 @@ def _verdict(
         return nothing, state, f"fill: {refused or fill.reason or state}" if fill else lacking
     if record is None:
         return nothing, "missing", "not scored yet"
-    image = fill.files.get("raw.png" if column.image == "raw" else "fill.png")
+    image = fill.files.get(IMAGE_FILES[column.image])
     if record.image != image or record.scene != scene or record.source != column.source:
         return nothing, "stale", "the fill, the scene or the metric changed since it was scored"
     if record.state == "ok" and record.value is None:

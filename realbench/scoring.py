@@ -10,7 +10,7 @@ from typing import Any
 from realbench import fingerprint
 from realbench.fills import KEPT, StopRun, scene_arrays, scene_head
 from realbench.plan import Column
-from realbench.records import Images, SceneInfo, ScoreRecord
+from realbench.records import IMAGE_FILES, Images, SceneInfo, ScoreRecord
 from realbench.runner import Outcome, Unit
 from realbench.store import Cell, RunFolder
 from realbench.survey import Scenes
@@ -136,7 +136,7 @@ class ScoreStage:
 
     def _inputs(self, column: Column, cell: Cell) -> dict[str, str]:
         """Hashes of the content of everything a score depends on: image, the parts of the scene it reads, signature, formula."""
-        image = self.fills[cell].files["raw.png" if column.card.image == "raw" else "fill.png"]
+        image = self.fills[cell].files[IMAGE_FILES[column.card.image]]
         scene = self.infos[cell.scene].read(column.card.reads)
         inputs = fingerprint.of_data([column.signature, column.source, image, scene])
         return {"image": image, "scene": scene, "source": column.source, "inputs": inputs}

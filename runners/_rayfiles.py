@@ -39,7 +39,7 @@ def pack(request: Message, there: Collection[str] = ()) -> Message:
         runs = [os.access(item, os.X_OK) for item in whole]
         key = fingerprint.short(map(str, [path.name, *zip(names, runs, map(fingerprint.of_file, whole), strict=True)]))
         files[name] = {"key": key, "names": names, "runs": runs, "single": path.is_file()}
-        if files[name]["key"] not in there:
+        if key not in there:
             arrays |= {f"file/{name}/{index}": blob(item.read_bytes()) for index, item in enumerate(whole)}
     return Message({**head, "files": files}, arrays)
 
