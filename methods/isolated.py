@@ -94,6 +94,7 @@ class IsolatedMethod(BaseMethod):
         with self._child(exchange, self.recipe.fit, self.recipe.timeout_s, context) as child:
             for seconds in child.wait():
                 context.progress(round(seconds), self.recipe.timeout_s or round(seconds) + 1, f"{child.last_line()}; seconds")
+            context.log(child.tail())
         _accept(exchange.result(needed=False))
         pack(exchange.folder / STATE, self._fresh(), self.recipe.keep, exchange.name)
 
@@ -114,10 +115,13 @@ class IsolatedMethod(BaseMethod):
                 try:
                     for _ in child.wait():
                         context.progress(len(seeds) - len(exchange.left), len(seeds), child.last_line())
+                        context.log(child.tail())
                         yield from self._early(exchange)
                 except RealbenchError:
                     yield from self._early(exchange)
                     raise
+                finally:
+                    context.log(child.tail())
             result = exchange.result(needed=True)
             _accept(result)
             yield from self._noted(exchange.fills(result))

@@ -79,6 +79,10 @@ def _ignore_progress(done: float, total: float, text: str = "") -> None:
     """Progress nobody watches."""
 
 
+def _ignore_log(text: str) -> None:
+    """Words nobody keeps."""
+
+
 @dataclass(frozen=True)
 class Context:
     """The machine as one stage sees it."""
@@ -92,6 +96,8 @@ class Context:
     """A folder of this (scene, fit) alone; checkpoints left here survive a crash and are gone after a finished fit."""
     progress: Callable[..., None] = _ignore_progress
     """progress(done, total, text): how far the stage is, in any unit."""
+    log: Callable[[str], None] = _ignore_log
+    """log(text): what the stage has printed so far; the end of it is kept in the record of each fit or fill that is reported after it."""
 
 
 @dataclass(frozen=True)

@@ -190,11 +190,16 @@ def prepare(rows: Iterable[Row], say: Callable[[str], None]) -> None:
     """Let methods do what is to be done once on this machine before any cell; where that fails, the cells will say so too."""
     for row in rows:
         try:
-            method = registry.method(row.method, row.settings)
-            if hasattr(method, "prepare"):
-                method.prepare(validate(settings_class(method), row.settings, f"method {row.method}"), say)
+            prepare_method(row.method, row.settings, say)
         except RealbenchError as error:
             say(f"{row.label} cannot be prepared: {error}")
+
+
+def prepare_method(name: str, settings: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Let one method do so. Raises RealbenchError."""
+    method = registry.method(name, settings)
+    if hasattr(method, "prepare"):
+        method.prepare(validate(settings_class(method), settings, f"method {name}"), say)
 
 
 def validate(kind: type, values: Mapping[str, Any], owner: str) -> Any:

@@ -53,12 +53,19 @@ class WorkerProcess:
     """A child running `python -m realbench.worker`: one request at a time, replies as they come."""
 
     def __init__(
-        self, *, threads: int, log: Path | None = None, module: str = "realbench.worker", path: Sequence[str] | None = None
+        self,
+        *,
+        threads: int,
+        log: Path | None = None,
+        module: str = "realbench.worker",
+        path: Sequence[str] | None = None,
+        scratch: Path | None = None,
     ) -> None:
+        """Start it. `scratch` is an empty folder for its temporary files, which ends with it, whoever ends it; else one is made."""
         self._log = log
         self._family = uuid.uuid4().hex
         with refused(log or Path(tempfile.gettempdir())):
-            self._scratch = tempfile.mkdtemp(prefix="realbench-")
+            self._scratch = str(scratch or tempfile.mkdtemp(prefix="realbench-"))
             stderr = log.open("ab") if log else None
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", module],
@@ -127,8 +134,9 @@ class WorkerProcess:
                 if self._process.poll() is not None and self._replies.empty():
                     raise self._lost() from None
                 if deadline is not None and time.monotonic() >= deadline:
+                    log = self._tail()  # first: it may lie in the folder that ends with the worker
                     self.kill()
-                    raise WorkerLost(f"took longer than {timeout:g} s; its worker was killed", timed_out=True, log=self._tail()) from None
+                    raise WorkerLost(f"took longer than {timeout:g} s; its worker was killed", timed_out=True, log=log) from None
                 continue
             if reply is None:
                 raise self._lost()
@@ -137,7 +145,7 @@ class WorkerProcess:
     def _lost(self) -> WorkerLost:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING)
-        code = self._process.poll()
+        code, log = self._process.poll(), self._tail()
         self.kill()
         if code is not None and code < 0:
             name = signal.Signals(-code).name
@@ -147,7 +155,7 @@ class WorkerProcess:
             reason = "the worker sent what is no reply"
         else:
             reason = f"the worker ended by itself (exit code {code})"
-        return WorkerLost(reason, timed_out=False, log=self._tail())
+        return WorkerLost(reason, timed_out=False, log=log)
 
     def _tail(self, size: int = 2000) -> str:
         """The end of what this worker wrote to its log."""

@@ -22,7 +22,7 @@ REQUEST = "{request}"
 """The word of a command that stands for the request's file."""
 RESERVED = ("method",)
 """Settings that a recipe cannot have, because they are the adapter's."""
-OURS = re.compile(r"(PATH|HOME|TMPDIR|TEMP|TMP|PYTHON.*|VIRTUAL_ENV|REALBENCH_.*|[A-Z_]*(NUM_THREADS|THREADS_NUM))")
+OURS = re.compile(r"(PATH|HOME|TMPDIR|TEMP|TMP|PYTHON.*|VIRTUAL_ENV|REALBENCH_.*|[A-Z_]*(NUM_THREADS|THREADS_NUM|VISIBLE_DEVICES))")
 """Variables that the harness sets or keeps away."""
 VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(=[^\0]*)?")
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from realbench import fingerprint
 from realbench.errors import RealbenchError, UsageError
 from realbench.locks import Lock
+from realbench.process import FAMILY
 from realbench.records import now
 
 RECORD = "environment.json"
@@ -96,16 +98,18 @@ def _read(folder: Path) -> Environment | None:
     """The finished environment in a folder; None where it is none, or where the Python it was made of is gone."""
     try:
         data = json.loads((folder / RECORD).read_bytes())
-        found = Environment(folder, data["python"], data["builder"], tuple(data["packages"]), tuple(data["notes"]))
+        found = Environment(folder / data["folder"], data["python"], data["builder"], tuple(data["packages"]), tuple(data["notes"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if found.python.exists() else None
 
 
 def _build(folder: Path, lock: Lock, python: str, say: Say) -> Environment:
-    """Build in place, since an environment cannot be moved: only its record makes it one. The lock is held."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Build in place, since an environment cannot be moved: only the record that names it makes it one. The lock is held.
+
+    Each build has a folder of its own: what a killed one left behind may be at work still.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
     uv = find_uv()
     interpreter = find_python(python, uv)
     builder = _version(uv) if uv else f"pip of Python {python}"
@@ -114,10 +118,12 @@ def _build(folder: Path, lock: Lock, python: str, say: Say) -> Environment:
         say(text)
     log = Path(f"{folder}.log")
     log.write_bytes(b"")
-    new = Environment(folder, "", builder, (), notes)
+    new = Environment(folder / uuid.uuid4().hex[:8], "", builder, (), notes)
+    folder.mkdir(exist_ok=True)
     for command in _with_uv(uv, new, lock, interpreter) if uv else _with_pip(new, lock, interpreter):
-        _perform(command, log, lock)
+        _perform(command, new, log, lock)
     data = {
+        "folder": new.folder.name,
         "python": _asked(new.python, "import platform; print(platform.python_version())"),
         "builder": builder,
         "packages": json.loads(_asked(new.python, PACKAGES)),
@@ -128,7 +134,7 @@ def _build(folder: Path, lock: Lock, python: str, say: Say) -> Environment:
     record = folder / f".{RECORD}"
     record.write_text(json.dumps(data, indent=1), encoding="utf-8")
     record.replace(folder / RECORD)
-    return Environment(folder, data["python"], builder, tuple(data["packages"]), notes)
+    return Environment(new.folder, data["python"], builder, tuple(data["packages"]), notes)
 
 
 def _notes(lock: Lock, uv: str | None) -> tuple[str, ...]:
@@ -164,11 +170,12 @@ def _with_pip(new: Environment, lock: Lock, interpreter: str) -> list[list[str]]
     return [[interpreter, "-m", "venv", str(new.folder)], [*install, *hashes, "--requirement", str(lock.path)]]
 
 
-def _perform(command: Sequence[str], log: Path, lock: Lock) -> None:
+def _perform(command: Sequence[str], new: Environment, log: Path, lock: Lock) -> None:
     with log.open("ab") as file:
         file.write(f"$ {' '.join(command)}\n".encode())
         file.flush()
-        variables = {**outer(os.environ), "UV_PROJECT_ENVIRONMENT": str(log.with_suffix(""))}
+        family = {FAMILY: os.environ[FAMILY]} if FAMILY in os.environ else {}  # it ends with the worker that asked for it
+        variables = {**outer(os.environ), **family, "UV_PROJECT_ENVIRONMENT": str(new.folder)}
         code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=variables).returncode
     if code:
         words = log.read_text(errors="replace")[-TAIL:].strip()

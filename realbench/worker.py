@@ -65,22 +65,24 @@ class Session:
     def _fill(self, request: Message) -> Iterator[Message]:
         head = request.head
         seeds = [int(item) for item in head["items"]]
+        words = _Heard()
         try:
             method = self._method(head)
-            context = _context(head, method.card.torch, self.threads)
+            context = replace(_context(head, method.card.torch, self.threads), log=words.hear)
         except Exception as error:
             yield from (_failure(str(seed), error) for seed in seeds)
             return
         base = {"environment": environment(context.device, context.dtype, self.threads)}
         task = _task(request)
         if method.card.fits:
-            fitted = self._fit(method, task, request, context, base)
+            fitted = words.kept_in(self._fit(method, task, request, context, base))
             yield fitted
+            words.hear("")
             if fitted.head["state"] != "ok":
                 reason = f"fit: {fitted.head['reason']}"
                 yield from (Message({**fitted.head, "event": "item", "item": str(seed), "reason": reason}) for seed in seeds)
                 return
-        yield from self._fills(method, task, seeds, context, base, Feather(head["feather"]))
+        yield from map(words.kept_in, self._fills(method, task, seeds, context, base, Feather(head["feather"])))
 
     def _fit(self, method: Any, task: Task, request: Message, context: Context, base: Mapping[str, Any]) -> Message:
         """Fit, or load the state that was sent, or keep the fit at hand; the reply carries the state's files after a fit."""
@@ -188,6 +190,20 @@ class Session:
             kind = registry.load("metrics", spec["metric"])
             self.metrics[key] = kind(plan.validate(kind.Config, spec["config"], f"metric {spec['metric']}"))
         return self.metrics[key]
+
+
+class _Heard:
+    """What a stage has printed, as its method tells it."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def hear(self, text: str) -> None:
+        self._text = str(text)[-DETAIL:]
+
+    def kept_in(self, reply: Message) -> Message:
+        """An outcome with its detail: that of a failure, else what was heard."""
+        return Message({**reply.head, "detail": reply.head.get("detail") or self._text}, reply.arrays)
 
 
 def _with_weights(reply: Message) -> Message:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import realbench
 from realbench import fingerprint, registry
 from realbench.errors import RealbenchError
+from realbench.plan import prepare_method
 from realbench.process import WorkerLost, WorkerProcess
 from realbench.wire import Array, Message
 
@@ -58,10 +59,12 @@ class Host:
         self._path = own if path is None else list(path)
         if path is not None:
             sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
-        self._folder = Path(tempfile.mkdtemp(prefix="realbench-"))
-        self._log = self._folder / "log"
+        self._folder = Path(tempfile.mkdtemp(prefix="realbench-"))  # the worker's: it is removed with it, even where this actor was killed
+        self._prepared: set[str] = set()
+        (self._folder / "log").touch()
+        self._log = (self._folder / "log").open("rb")
         self._shown = 0
-        self._worker = WorkerProcess(threads=threads, log=self._log, path=self._path)
+        self._worker = WorkerProcess(threads=threads, log=self._folder / "log", path=self._path, scratch=self._folder)
 
     def hello(self) -> dict[str, Any]:
         """What is installed here, and where this is."""
@@ -77,6 +80,7 @@ class Host:
             return
         try:
             request = unpack(Message(head, _fetched(inputs)), self._folder / "files")
+            yield from self._prepare(request.head)
             for reply in self._worker.ask(request, timeout):
                 yield dict(reply.head), dict(reply.arrays)
         except WorkerLost as error:
@@ -85,18 +89,25 @@ class Host:
             return
         yield {"event": "log", "text": self._printed()}, {}
 
+    def _prepare(self, head: Mapping[str, Any]) -> Iterator[Reply]:
+        """What the method does once on a machine, such as building its environment: before the clock of --timeout runs."""
+        key = repr([head.get("method"), head.get("settings")])
+        if head["stage"] == "fill" and key not in self._prepared:
+            yield {"event": "progress", "data": {"done": 0, "total": 1, "text": f"preparing {head['method']}"}}, {}
+            with suppress(RealbenchError):  # the worker will find the same, and say so
+                prepare_method(head["method"], head["settings"], _silent)
+            self._prepared.add(key)
+
     def close(self) -> None:
         """End the worker and leave nothing on the node."""
         self._worker.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _printed(self) -> str:
         """The end of what was logged since it was last asked for."""
-        with self._log.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(self._shown, end - LOG))
-            self._shown = end
-            return file.read(LOG).decode(errors="replace")
+        end = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(self._shown, end - LOG))
+        self._shown = end
+        return self._log.read(LOG).decode(errors="replace")
 
 
 def _problem(head: Mapping[str, Any], expected: Mapping[str, str]) -> str:
@@ -114,6 +125,10 @@ def _fetched(inputs: Mapping[str, Any]) -> dict[str, Array]:
 
     far = [name for name, value in inputs.items() if isinstance(value, ray.ObjectRef)]
     return {**inputs, **dict(zip(far, ray.get([inputs[name] for name in far]), strict=True))}
+
+
+def _silent(text: str) -> None:
+    """The driver said the like when it prepared its own machine."""
 
 
 def _is_rays(entry: str) -> bool:

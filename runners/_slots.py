@@ -56,8 +56,12 @@ class SlotRunner(ABC):
         """A worker for units with this word."""
 
     @abstractmethod
-    def arrange(self, units: Iterable[Unit]) -> tuple[Work, int]:
-        """The queue of a run, and how many slots work on it."""
+    def arrange(self, units: Iterable[Unit]) -> Work:
+        """The queue of a run."""
+
+    @abstractmethod
+    def slots(self) -> int:
+        """How many slots are to work on it now, at least 1; where that grows, slots are added, never more than there are jobs."""
 
     def spent(self, scene: str) -> None:
         """Nothing of this scene is left to do."""
@@ -73,14 +77,18 @@ class SlotRunner(ABC):
 
     def run(self, units: Iterable[Unit], emit: Emit) -> None:
         """See realbench.runner.Runner."""
-        self._work, count = self.arrange(units)
-        slots = [threading.Thread(target=self._serve, args=(slot, emit), daemon=True) for slot in range(count)]
+        self._work = self.arrange(units)
+        most = len(self._work)
+        slots: list[threading.Thread] = []
         try:
-            for thread in slots:
-                thread.start()
-            for thread in slots:
-                while thread.is_alive():  # a join without timeout would not let Ctrl-C through on every platform
-                    thread.join(0.5)
+            while True:
+                for slot in range(len(slots), min(self.slots(), most)):
+                    slots.append(threading.Thread(target=self._serve, args=(slot, emit), daemon=True))
+                    slots[-1].start()
+                busy = next((thread for thread in slots if thread.is_alive()), None)
+                if busy is None:
+                    break
+                busy.join(0.5)  # without timeout it would not let Ctrl-C through on every platform
         finally:
             self._stop()
         if self._error is not None:

@@ -26,10 +26,13 @@ class LocalRunner(SlotRunner):
         self._count = options.workers or 1
         self._threads = options.threads or max(1, machine.cores() // self._count)
 
-    def arrange(self, units: Iterable[Unit]) -> tuple[Work, int]:
+    def arrange(self, units: Iterable[Unit]) -> Work:
         """Units whole and in order: the cores are shared by as many workers as there are."""
-        work = Work(units)
-        return work, min(self._count, len(work))
+        return Work(units)
+
+    def slots(self) -> int:
+        """One a worker."""
+        return self._count
 
     def start(self, unit: Unit) -> WorkerProcess:
         """A worker process, which logs into the run's folder."""

@@ -60,6 +60,7 @@ class RayRunner(SlotRunner):
         gpus = options.special.get("gpus_per_fit")
         self._cluster = Cluster(self._ray.nodes, threads=self._threads, gpus=1.0 if gpus is None else gpus, device=options.device)
         self._objects = Objects(self._ray.put)
+        self._kinds: list[dict[str, float]] = []
         self._saying = threading.Lock()
         self._said: set[str] = set()
 
@@ -68,16 +69,20 @@ class RayRunner(SlotRunner):
         """Leave the cluster; one that was started here ends."""
         Connection.close()
 
-    def arrange(self, units: Iterable[Unit]) -> tuple[Work, int]:
-        """Chunks, and a slot for each actor that there is room for."""
+    def arrange(self, units: Iterable[Unit]) -> Work:
+        """Chunks of units."""
         every = list(units)
         self._cluster.check(every)
-        work = Work(every, chunk=self.options.special.get("fills_per_task") or FILLS, room=self._room, returns=True)
-        room = sum(self._cluster.capacity(demand) for demand in self._cluster.kinds(every))
-        asked = self.options.workers
-        if every and asked and room < asked:
-            self._say(f"ray: room for {room} of the {asked} workers asked for")
-        return work, min(asked or room, room, len(work), SLOTS)
+        self._kinds = self._cluster.kinds(every)
+        return Work(every, chunk=self.options.special.get("fills_per_task") or FILLS, room=self._room, returns=True)
+
+    def slots(self) -> int:
+        """One for each actor that the nodes have room for now, at most `--workers`."""
+        room = sum(map(self._cluster.capacity, self._kinds))
+        asked = self.options.workers or SLOTS
+        if self.options.workers and self._kinds and room < asked:
+            self._say(f"ray: room for {room} of the {asked} workers asked for; more start when nodes join")
+        return max(1, min(asked, room, SLOTS))
 
     def start(self, unit: Unit) -> RayWorker:
         """An actor for units with this word, once Ray has a place for it. Raises RealbenchError for a node with another realbench."""

@@ -25,7 +25,7 @@ from realbench.process import FAMILY
 from realbench.results import load_run
 from realbench.scene import Scene
 from realbench.settings import changed
-from realbench.store import RunFolder
+from realbench.store import RunFolder, asked
 from realbench.watch import Silent
 from tests.conftest import Plugins, photograph
 from tests.isolating import PYTHON, write_method
@@ -385,6 +385,23 @@ def test_a_failed_cell_keeps_the_end_of_the_log_and_a_slow_one_is_a_timeout(tmp_
     assert "took longer than 2 s (timeout_s)" in found[1]["reason"] and found[1]["detail"].startswith("loading <b>weights</b>")
     assert found[2]["reason"].endswith("its last line: ValueError: bad") and "Traceback" in found[2]["detail"]
     assert "--- the fill of Made on a:" in "".join(path.read_text() for path in (tmp_path / "run" / "logs").iterdir())
+
+
+def test_a_finished_cell_and_a_fit_keep_the_end_of_the_log_too(tmp_path: Path, suite: Path) -> None:
+    script = """
+    print("x" * 5000, ask["stage"], "goes on")
+    if ask["stage"] == "fill": answer(lambda seed: (1, 2, 3))
+    """
+    record = run_one(write_method(tmp_path / "m", script, fit=RUN), suite, tmp_path / "run")[0]
+    assert record["state"] == "ok" and record["detail"].endswith("x fill goes on\n") and len(record["detail"]) == 4000
+    folder = RunFolder(tmp_path / "run")
+    fit = folder.read_fit(next(iter(asked(folder.read_manifest()))))
+    assert fit is not None and fit.state == "ok" and fit.detail.endswith("x fit goes on\n")
+
+
+def test_a_script_that_forgets_its_result_shows_what_it_printed(tmp_path: Path, suite: Path) -> None:
+    record = run_one(write_method(tmp_path / "m", "print('nothing to see')"), suite, tmp_path / "run")[0]
+    assert record["state"] == "failed" and "ended without result.json" in record["reason"] and record["detail"] == "nothing to see\n"
 
 
 GRANDCHILD = """

@@ -11,6 +11,7 @@ import pytest
 
 from realbench import locks, venvs
 from realbench.errors import RealbenchError, UsageError
+from realbench.process import FAMILY
 from tests.isolating import PYTHON
 
 
@@ -30,8 +31,8 @@ def test_an_environment_is_built_once_and_is_bare(tmp_path: Path, cache: Path) -
     said: list[str] = []
     one = venvs.ensure(lock(tmp_path), PYTHON, said.append)
     two = venvs.ensure(lock(tmp_path), PYTHON, said.append)
-    assert one == two and len(said) == 1 and said[0].startswith(f"building the environment {one.folder.name} with ")
-    assert one.folder.parent == cache and one.packages == () and one.notes == () and one.version.startswith(PYTHON)
+    assert one == two and len(said) == 1 and said[0].startswith(f"building the environment {one.folder.parent.name} with ")
+    assert one.folder.parent.parent == cache and one.packages == () and one.notes == () and one.version.startswith(PYTHON)
     program = "import importlib.util as u; print([u.find_spec(name) is None for name in ('numpy', 'realbench')])"
     done = subprocess.run([str(one.python), "-c", program], capture_output=True, text=True, check=True, env={}, cwd=tmp_path)
     assert done.stdout.strip() == "[True, True]"
@@ -61,11 +62,29 @@ def test_the_key_is_lock_python_and_platform(tmp_path: Path, monkeypatch: pytest
 
 def test_a_half_made_environment_is_made_anew(tmp_path: Path) -> None:
     one = venvs.ensure(lock(tmp_path), PYTHON)
-    (one.folder / "junk").write_text("x")
-    (one.folder / venvs.RECORD).unlink()
-    assert venvs.ensure(lock(tmp_path), PYTHON).folder == one.folder and not (one.folder / "junk").exists()
-    one.python.unlink()  # as after an upgrade that removed the Python it was made of
+    (one.folder.parent / venvs.RECORD).unlink()
+    two = venvs.ensure(lock(tmp_path), PYTHON)
+    assert two.folder.parent == one.folder.parent and not one.folder.exists()
+    two.python.unlink()  # as after an upgrade that removed the Python it was made of
     assert venvs.ensure(lock(tmp_path), PYTHON).python.exists()
+
+
+def test_what_a_killed_build_left_running_writes_into_nobodys_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first build's record was never written; all that its orphan still does, it does in a folder of its own."""
+    first = venvs.ensure(lock(tmp_path), PYTHON)
+    (first.folder.parent / venvs.RECORD).unlink()
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # as where the orphan writes faster than anything is removed
+    second = venvs.ensure(lock(tmp_path), PYTHON)
+    assert second.folder != first.folder and second.folder.parent == first.folder.parent and second.python.exists()
+    assert venvs.ensure(lock(tmp_path), PYTHON) == second
+
+
+def test_a_build_ends_with_the_worker_that_asked_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It carries the worker's family name, by which descendants are found."""
+    monkeypatch.setenv(FAMILY, "the-family")
+    new = venvs.Environment(tmp_path / "new", "", "", (), ())
+    venvs._perform([sys.executable, "-c", "import os; print(sorted(os.environ))"], new, tmp_path / "log", lock(tmp_path))
+    assert f"'{FAMILY}'" in (tmp_path / "log").read_text()
 
 
 def test_a_failed_build_shows_the_end_of_its_log_and_leaves_nothing_usable(tmp_path: Path, cache: Path) -> None:
@@ -82,7 +101,7 @@ def test_pip_takes_uvs_place_and_that_is_said(tmp_path: Path, monkeypatch: pytes
     made = venvs.ensure(lock(tmp_path), PYTHON, said.append)
     assert made.notes == ("environment built with pip, because uv is not installed",) and said[1:] == list(made.notes)
     assert made.builder == f"pip of Python {PYTHON}" and made.python.exists()
-    assert json.loads((made.folder / venvs.RECORD).read_text())["notes"] == list(made.notes)
+    assert json.loads((made.folder.parent / venvs.RECORD).read_text())["notes"] == list(made.notes)
     (tmp_path / "pylock.toml").write_text("lock-version = '1.0'")
     with pytest.raises(UsageError, match=r"pylock\.toml: installing it takes uv"):
         venvs.ensure(locks.read(tmp_path / "pylock.toml"), PYTHON)

@@ -43,6 +43,7 @@ def test_a_recipe_makes_a_card(tmp_path: Path) -> None:
         ({"stochastic": 1}, ["stochastic: Input should be a valid boolean"]),
         ({"env": ["HOME"]}, ["env.0: ", "HOME is set by the harness"]),
         ({"env": ["PYTHONPATH=/x"]}, ["PYTHONPATH is set by the harness"]),
+        ({"env": ["CUDA_VISIBLE_DEVICES=0,1"]}, ["CUDA_VISIBLE_DEVICES is set by the harness"]),
         ({"env": ["a b"]}, ["env.0: ", "expected NAME"]),
         ({"settings": {"method": "x"}}, ["settings.method", "is no name for it"]),
         ({"settings": {"class": 1}}, ["is no name for it"]),

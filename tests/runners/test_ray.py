@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -259,8 +260,11 @@ def test_an_actor_that_dies_amid_a_fit_costs_nothing(cluster: Any, suite: Path, 
     thread = threading.Thread(target=lambda: bench.run(["patient"], out=tmp_path / "ray", on=ray(fills_per_task=2), **words))
     thread.start()
     first = until(lambda: [line for line in lines(journal, "fit") if line[3] == "a"])[0]
+    folder = Path(psutil.Process(int(first[1])).environ()["TMPDIR"])
+    assert (folder / "log").exists()
     os.kill(int(first[0]), signal.SIGKILL)
     until(lambda: not psutil.pid_exists(int(first[1])))  # its worker ends with it
+    assert not folder.exists(), "what the actor had on its node is gone"
     (site / "hold-a").unlink()
     thread.join(120)
     found = records(tmp_path / "ray")
@@ -295,6 +299,27 @@ def test_a_node_that_is_lost_amid_a_fit_costs_nothing(cluster: Any, suite: Path,
     assert found[there[0][3], 0].retried in (["the node it ran on was lost"], ["its Ray actor died, or its node was lost"])
     bench.run(["patient"], out=tmp_path / "local", on=Machine(threads=1), **words)
     assert images(tmp_path / "ray") == images(tmp_path / "local") and scores(tmp_path / "ray") == scores(tmp_path / "local")
+
+
+def test_a_node_that_joins_later_takes_part(cluster: Any, suite: Path, tmp_path: Path, journal: Path, site: Path) -> None:
+    """The two places that were there are held until a third worker, on the new node, has begun."""
+    for scene in "abc":
+        (site / f"hold-{scene}").touch()
+    words: dict[str, Any] = {"scenes": suite, "metrics": ["drift"], "seeds": 1}
+    thread = threading.Thread(target=lambda: bench.run(["patient"], out=tmp_path / "ray", on=ray(), **words))
+    thread.start()
+    until(lambda: len(lines(journal, "fit")) == 2)
+    node = added(cluster)
+    try:
+        until(lambda: len(lines(journal, "fit")) == 3)
+        for scene in "abc":
+            (site / f"hold-{scene}").unlink()
+        thread.join(120)
+        assert {record.state for record in records(tmp_path / "ray").values()} == {"ok"}
+        assert not any(record.retried for record in records(tmp_path / "ray").values())
+    finally:
+        cluster.remove_node(node, allow_graceful=False)
+        until(lambda: len([one for one in cluster_nodes() if one["Alive"]]) == 1)
 
 
 def test_a_node_with_another_realbench_is_refused(cluster: Any, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,4 +442,5 @@ def test_a_cluster_that_is_started_here_ends_with_the_run(cluster: Any, suite: P
     done = subprocess.run(command(*words), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "fills: 3 ok" in done.stdout
+    assert re.search(r"ray: dashboard at http://127\.0\.0\.1:[0-9]+", done.stderr)
     assert raylets() <= before

@@ -16,7 +16,7 @@ from realbench import machine
 from realbench.errors import RealbenchError, UsageError
 from realbench.execution import Machine
 from realbench.runner import Unit
-from realbench.runners import _raycluster, _rayfiles
+from realbench.runners import _raycluster, _rayfiles, _rayhost
 from realbench.runners._raycluster import Cluster, Connection, listed
 from realbench.runners._rayfiles import pack, unpack
 from realbench.runners._rayhost import _is_rays, _problem, installed, plugins
@@ -275,6 +275,45 @@ def test_an_isolated_methods_folder_travels_with_what_may_be_run_and_without_wha
     assert sorted(path.name for path in place.iterdir()) == sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
     (folder / "tool.sh").chmod(0o644)
     assert pack(Message({**sent.head, "files": None})).head["files"]["method"]["key"] != sent.head["files"]["method"]["key"]
+
+
+PREPARES = """
+import time
+from pathlib import Path
+from realbench.method import BaseMethod, MethodCard
+
+MARK = Path(__file__).with_name("prepared")
+
+class Prepares(BaseMethod):
+    card = MethodCard("prepares", "Prepares", "Is slow where nothing was prepared.")
+
+    @classmethod
+    def prepare(cls, settings, say):
+        MARK.write_text(MARK.read_text() + "x" if MARK.exists() else "x")
+
+    def complete(self, task, seed, context):
+        if not MARK.exists():
+            time.sleep(3600)
+        return task.target, ()
+"""
+
+
+def test_what_a_method_prepares_on_a_node_is_done_once_and_before_the_clock_runs(
+    plugins: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = plugins("methods", {"prepares": "Prepares"}, PREPARES)
+    monkeypatch.setattr(_rayhost, "_fetched", lambda inputs: inputs)
+    head = {"stage": "fill", "items": ("0",), "method": "prepares", "settings": {}, "oracle": False, "fit": 0, "feather": 4.0}
+    head |= {"device": "cpu", "dtype": "float32", "work": None, "state": None, "scene_id": "a", "prompt": None, "references": 0}
+    arrays = {"target": np.zeros((12, 16, 3), np.uint8), "mask": np.ones((12, 16), np.bool_)}
+    host = _rayhost.Host(1, 1, list(sys.path))
+    try:
+        replies = [list(host.ask(dict(head), arrays, {}, 60.0)) for _ in range(2)]
+    finally:
+        host.close()
+    assert [[reply[0]["event"] for reply in one] for one in replies] == [["progress", "item", "log"], ["item", "log"]]
+    assert replies[0][0][0]["data"]["text"] == "preparing prepares" and replies[0][1][0].get("state", "ok") == "ok"
+    assert module.with_name("prepared").read_text() == "x"
 
 
 def test_files_that_a_node_has_travel_once_and_lie_at_the_same_place(named: dict[str, Any], tmp_path: Path) -> None:

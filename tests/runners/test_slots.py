@@ -90,8 +90,11 @@ class Board:
                 board.started.append(Fake(len(board.started), board.script, board.journal))
                 return board.started[-1]
 
-            def arrange(self, units: Iterable[Unit]) -> tuple[Work, int]:
-                return Work(units, chunk=board.chunk, returns=True), board.slots
+            def arrange(self, units: Iterable[Unit]) -> Work:
+                return Work(units, chunk=board.chunk, returns=True)
+
+            def slots(self) -> int:
+                return board.slots
 
             def spent(self, scene: str) -> None:
                 board.spent.append(scene)
@@ -258,14 +261,35 @@ def test_a_worker_that_has_no_place_though_there_seemed_to_be_room_holds_nobody_
             started.append(Fake(len(started), quiet, board.journal))
             return started[-1]
 
-        def arrange(self, units: Iterable[Unit]) -> tuple[Work, int]:
-            return Work(units, chunk=1, returns=True), 3
+        def arrange(self, units: Iterable[Unit]) -> Work:
+            return Work(units, chunk=1, returns=True)
+
+        def slots(self) -> int:
+            return 3
 
     board = Board()
     Tight(RunnerOptions(board.supply)).run([unit(scene, 3, word, fits=True) for scene, word in zip("abc", words, strict=True)], board.emit)
     found = Counter((one.unit.scene, one.item) for one in board.outcomes if one.kind == "item")
     assert found == Counter((scene, item) for scene in "abc" for item in ("0", "1", "2"))
     assert not any(one.data.get("retried") for one in board.outcomes)
+
+
+def test_slots_are_added_where_room_comes_and_never_more_than_jobs() -> None:
+    """One slot is held up until another worker has done the rest: with a fixed number this would never end."""
+    board = Board(slots=1)
+    others = threading.Event()
+
+    def script(scene: str, item: str) -> None:
+        if scene == "a":
+            board.slots = 99
+            assert others.wait(30)
+        elif sum(entry[1] != "a" for entry in board.journal) == 2:
+            others.set()
+
+    board.script = script
+    found = board.run([unit(scene, 1) for scene in "abc"])
+    assert sorted(found) == [(scene, "0", "ok", "") for scene in "abc"]
+    assert 2 <= len(board.started) <= 3
 
 
 def test_what_went_lost_again_and_again_while_the_run_was_stopped_is_nobodys() -> None:
