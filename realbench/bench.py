@@ -19,7 +19,7 @@ from realbench.records import ColumnInfo, Images, Invocation, Manifest, RowInfo,
 from realbench.scoring import ScoreStage
 from realbench.shard import Asked, Shard, plan_of, shard_of, share
 from realbench.specs import said
-from realbench.store import MANIFEST, Cell, RunFolder, cells, check_labels
+from realbench.store import MANIFEST, Cell, Hold, RunFolder, cells, check_labels
 from realbench.suite import Suite, open_suite
 from realbench.survey import Scenes
 from realbench.watch import Silent, Watcher
@@ -99,14 +99,14 @@ def run(
     part = shard_of(shard)
     folder = _folder(out, suite, part)
     asked = share(rows, ids, fits, wanted, part)
-    with folder.lock(), on.held():
+    with folder.lock() as hold, on.held():
         manifest = _open(folder, suite, feather)
         columns = plan_columns(metrics, Feather(manifest.feather))
         held = Scenes(suite)
         infos = held.survey([name for name in ids if any(name in own for own in asked.values())], watch, strict=strict)
         _check_moved(folder, manifest, suite, infos)
         _remember(manifest, infos, rows, columns, asked, f"{part} of {plan_of(suite.name, rows, ids, fits, wanted)}" if part else "")
-        folder.write_manifest(manifest)
+        _commit(folder, manifest, hold, watch)
         fills = FillStage(folder, held, infos, rows, asked, manifest.feather, on.device, on.dtype, watch, on.fail_fast)
         stopped = _fill(fills, on, watch)
         summary = _score(folder, held, infos, columns, fills.kept, on, watch, fills, stopped=stopped)
@@ -120,7 +120,7 @@ def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine 
     folder = RunFolder(Path(run))
     manifest = folder.read_manifest()
     suite = open_suite("demo" if manifest.suite == "demo" else manifest.suite_path)
-    with folder.lock(), on.held():
+    with folder.lock() as hold, on.held():
         manifest = folder.read_manifest()  # again: another command may have worked on the run since
         feather = Feather(manifest.feather)
         wanted = plan_columns(metrics, feather) if metrics else _planned_again(manifest, feather, watch)
@@ -131,7 +131,7 @@ def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine 
         for name, info in gone.items():
             watch.say(f"refused: scene {name}: {info.refused}")
         _remember(manifest, infos | gone, [], wanted, {})
-        folder.write_manifest(manifest)
+        _commit(folder, manifest, hold, watch)
         kept, stale, damaged = {}, 0, 0
         for cell, record, state in cells(folder, manifest):
             stale += state == "stale"
@@ -171,7 +171,8 @@ def _fill(fills: FillStage, on: Machine, watch: Watcher) -> bool:
     if not units:
         return False
     labels = {unit.label for unit in units}
-    prepare([row for row in fills.rows if row.label in labels], watch.say)
+    if not on.kind().card.elsewhere:
+        prepare([row for row in fills.rows if row.label in labels], watch.say)
     watch.begin("filling", sum(len(unit.items) for unit in units))
     try:
         on.execute(units, fills.supply, fills.take, fills.folder.root / "logs", watch.say)
@@ -282,8 +283,18 @@ def _remember(
             **{name: getattr(card, name) for name in ("title", "summary", "direction", "region", "image", "unit", "digits")},
         )
     command = [shlex.quote(word) for word in sys.argv]
-    commits = {"commit": checkout.state(), "project": checkout.project()}
-    manifest.invocations.append(Invocation(started=now(), command=command, version=__version__, shard=shard, **commits))
+    commit, project = checkout.state(), checkout.project()
+    made = Invocation(started=now(), command=command, version=__version__, shard=shard, commit=commit, project=project)
+    manifest.invocations.append(made)
+
+
+def _commit(folder: RunFolder, manifest: Manifest, hold: Hold, watch: Watcher) -> None:
+    """Write what is asked for now, and that the command before this one broke off, where it did."""
+    if hold.broke_off:
+        manifest.invocations[-1].broke_off = True
+        watch.say(f"{folder.root}: the command before this one was killed, or the machine went down; going on from what it finished")
+    folder.write_manifest(manifest)
+    hold.noted = True
 
 
 def _row_info(row: Row, asked: Mapping[str, Sequence[tuple[int, int]]], old: RowInfo | None) -> RowInfo:

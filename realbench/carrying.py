@@ -86,39 +86,40 @@ def carry(one: Held[F], root: Path, folder: Path, attempts: Sequence[bytes], inn
     inside = folder / inner
     for path in (inside, folder / "attempts"):
         plain(root, path)
+    fetched: dict[Path, Path] = {}
     try:
         inside.mkdir(parents=True, exist_ok=True)
         for name, digest in one.record.files.items():
             source, target = one.path.parent / inner / name, inside / name
             plain(one.root, source)
-            if source != target and not place(source, digest, target):
-                return False
+            if source != target:
+                fetched[target] = target.with_name(f".tmp-{name}")
+                if not fetch(source, digest, fetched[target]):
+                    return False
+        for target, temporary in fetched.items():  # all are whole: what stood here before is not touched for less
+            temporary.replace(target)
         sync_folder(inside)
     except OSError as error:
         problem = f"{error.filename or inside}: cannot be carried over ({error.strerror or error})"
         raise RealbenchError(f"{problem}; nothing finished is lost: mend it and merge again") from error
+    finally:
+        for temporary in fetched.values():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # a rename of one link over another of the same file leaves both
     write_atomic(attempts_to_write(folder, attempts) | {folder / RECORD: one.data})
     return True
 
 
-def place(source: Path, digest: str, target: Path) -> bool:
+def fetch(source: Path, digest: str, target: Path) -> bool:
     """Link a file, or copy it where the disk cannot link; False when its bytes are not those of the digest. Raises OSError."""
     if not stat.S_ISREG(source.lstat().st_mode):
         return False
-    temporary = target.with_name(f".tmp-{target.name}")
-    temporary.unlink(missing_ok=True)
+    target.unlink(missing_ok=True)
     try:
-        try:
-            os.link(source, temporary)
-        except OSError:
-            _copy(source, temporary)
-        if fingerprint.of_file_now(temporary) != digest:
-            return False
-        temporary.replace(target)
-        return True
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)  # a rename of one link over another of the same file leaves both
+        os.link(source, target)
+    except OSError:
+        _copy(source, target)
+    return fingerprint.of_file_now(target) == digest
 
 
 def earlier(places: Iterable[tuple[Path, Path]], further: Iterable[Held[S]], kind: type[S]) -> list[bytes]:

@@ -16,8 +16,8 @@ Kind = Literal["uv", "pylock", "requirements"]
 MOST_BYTES = 20_000_000
 PROJECT = "pyproject.toml"
 ELSEWHERE = re.compile(
-    r"-[rce]|(-f|--find-links)[\s=]*(?!https?:)|--(requirement|constraint|editable)\b|[./~\\]|file:|[^#]*@\s*(file:|[./~\\])"
-    r"|(?!-|https?:|git\+)[^@;#\s]*/"
+    r"-[rce]|(-f|--find-links)[\s=]*+(?!https?:)|--(requirement|constraint|editable)\b|[./~\\]|[A-Za-z]:[\\/]|[^#]*(@\s*|\+|^)file:"
+    r"|[^#]*@\s*[./~\\]|(?!-|https?:|git\+)[^@;#\s]*/|(?!-|https?:|git\+)[^@;#\s]*\.(whl|zip|tar\.gz)\b|[^#]*\$\{"
 )
 """A requirement whose content lies in another file, which the environment's key would not see."""
 

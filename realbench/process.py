@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 POOLS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 """The environment variables that pin the threads of libraries."""
+PREPARING = "preparing"
+"""The event of a worker that begins what is done once on a machine, such as building an environment."""
 FAMILY = "REALBENCH_FAMILY"
 """The environment variable by which a worker's descendants are known, whatever became of their parents."""
 SWEEPS = 20
@@ -86,7 +88,8 @@ class WorkerProcess:
     def ask(self, request: Message, timeout: float | None = None) -> Iterator[Message]:
         """Send a request and yield replies until the worker says `end`.
 
-        `timeout` bounds, in seconds, the wait for each reply that is no progress report. Raises WorkerLost; the process is dead then.
+        `timeout` bounds, in seconds, the wait for each reply that is no progress report, but for the one after PREPARING. Raises
+        WorkerLost; the process is dead then.
         """
         try:
             wire.send(cast(BinaryIO, self._process.stdin), request)
@@ -95,10 +98,11 @@ class WorkerProcess:
         deadline = _deadline(timeout)
         while True:
             reply = self._next(deadline, timeout)
-            if reply.head["event"] == "end":
+            event = reply.head["event"]
+            if event == "end":
                 return
-            if reply.head["event"] != "progress":
-                deadline = _deadline(timeout)
+            if event != "progress":
+                deadline = None if event == PREPARING else _deadline(timeout)
             yield reply
 
     def kill(self) -> None:

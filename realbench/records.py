@@ -74,7 +74,7 @@ class StageRecord(Record):
     reason: str = ""
     """One sentence for a reader; empty when ok."""
     detail: str = ""
-    """Traceback or log of a failure, shortened."""
+    """Traceback or log of a failure, or what an ok stage printed where its method tells; the end of it."""
     inputs: str
     """Hash of the content of everything this stage read."""
     seconds: float = 0.0
@@ -243,6 +243,8 @@ class Invocation(BaseModel):
     """Commit of the repository it was run in, and whether files were changed since; empty outside of one."""
     shard: str = ""
     """Which share of which plan, as `3/8 of 0123456789ab`; empty for a whole one."""
+    broke_off: bool = False
+    """The command before this one never ended by itself: it was killed, or the machine went down."""
 
     @property
     def code(self) -> str:

@@ -109,6 +109,8 @@ class RunnerCard:
     """Names of the options that this runner alone has, fields of realbench.Machine."""
     requires: tuple[str, ...] = ()
     """Modules it cannot do without; the extra that brings them has the runner's name."""
+    elsewhere: bool = False
+    """Workers may be on other machines: what methods prepare is prepared there."""
 
 
 class Ledger:

@@ -43,6 +43,16 @@ class Cell:
     seed: int
 
 
+@dataclass
+class Hold:
+    """A run folder that is held."""
+
+    broke_off: bool
+    """Whoever held it before was killed, or the machine went down."""
+    noted: bool = False
+    """That is written in the run's manifest, and need not be remembered further."""
+
+
 class RunFolder:
     """One run on disk. Reading never raises for a broken record: what cannot be read counts as missing."""
 
@@ -66,7 +76,7 @@ class RunFolder:
         return self.fit(cell) / f"seed-{cell.seed:05d}"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[Hold]:
         """Hold the run folder: two commands that write never work on it at once. Raises UsageError when it is held."""
         from filelock import FileLock, Timeout
 
@@ -74,14 +84,25 @@ class RunFolder:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
+            hold = Hold(broke_off=self._working.exists())
+            self._working.touch()
         except Timeout:
             raise UsageError(f"{self.root}: another command is working on this run; wait for it to end, or give another --out") from None
         except OSError as error:
+            lock.release()
             raise UsageError(f"{self.root}: cannot be written ({error.strerror or error}); give another --out") from error
         try:
-            yield
+            yield hold
         finally:
+            if hold.noted or not hold.broke_off:
+                with suppress(OSError):
+                    self._working.unlink(missing_ok=True)
             lock.release()
+
+    @property
+    def _working(self) -> Path:
+        """Here while a command works on the run; left behind by one that was killed."""
+        return self.root / ".working"
 
     def read_manifest(self) -> Manifest:
         """What the run was asked to hold. Raises UsageError where there is no run or its manifest is broken."""

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import sysconfig
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from realbench import fingerprint
 from realbench.errors import RealbenchError, UsageError
@@ -20,8 +22,15 @@ from realbench.locks import Lock
 from realbench.process import FAMILY
 from realbench.records import now
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 RECORD = "environment.json"
 """Written last: a folder without it is half-made and built anew."""
+SHORT = 2.0
+"""Seconds to wait for another process's build without a word."""
+LONG = 7200.0
+"""Seconds that one step of a build may take."""
 TAIL = 1500
 """Characters of a failed build's log that its message shows."""
 PASSED = re.compile(
@@ -87,11 +96,27 @@ def ensure(lock: Lock, python: str, say: Say = lambda text: None) -> Environment
         return found
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with _alone(FileLock(f"{folder}.lock"), say):
             return _read(folder) or _build(folder, lock, python, say)
     except OSError as error:
         reason = error.strerror or error
         raise RealbenchError(f"{folder}: cannot be written ({reason}); set REALBENCH_CACHE to a writable folder with room") from error
+
+
+@contextmanager
+def _alone(lock: FileLock, say: Say) -> Iterator[None]:
+    """Hold a lock; where another process has it, say what is waited for."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=SHORT)
+    except Timeout:
+        say(f"waiting for another process that builds the environment {Path(lock.lock_file).stem}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read(folder: Path) -> Environment | None:
@@ -176,7 +201,11 @@ def _perform(command: Sequence[str], new: Environment, log: Path, lock: Lock) ->
         file.flush()
         family = {FAMILY: os.environ[FAMILY]} if FAMILY in os.environ else {}  # it ends with the worker that asked for it
         variables = {**outer(os.environ), **family, "UV_PROJECT_ENVIRONMENT": str(new.folder)}
-        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=variables).returncode
+        try:
+            code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=variables, timeout=LONG).returncode
+        except subprocess.TimeoutExpired:
+            took = f"building the environment took longer than {LONG / 3600:g} h and was given up"
+            raise RealbenchError(f"{lock.path}: {took}; see {log}, mend what it hangs at (a package index?) and run again") from None
     if code:
         words = log.read_text(errors="replace")[-TAIL:].strip()
         raise RealbenchError(f"{lock.path}: the environment cannot be built (exit code {code}); all of it is in {log}, its end:\n{words}")

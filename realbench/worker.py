@@ -26,7 +26,7 @@ from realbench.image import decode_png, encode_png
 from realbench.machine import environment, peak_memory, reset_peak_memory, resolve_device
 from realbench.method import Context, Fill
 from realbench.metric import WRITTEN, Batch, Score
-from realbench.process import leave
+from realbench.process import PREPARING, leave
 from realbench.scene import OracleTask, Scene, Task
 from realbench.specs import settings_class
 from realbench.wire import Array, Message, blob, receive, send
@@ -47,6 +47,8 @@ class Session:
 
     threads: int = 1
     methods: dict[str, Any] = field(default_factory=dict)
+    ready: dict[str, RealbenchError | None] = field(default_factory=dict)
+    """Methods that were prepared here, and why where one could not be."""
     metrics: dict[str, Any] = field(default_factory=dict)
     prepared: dict[tuple[str, str], Any] = field(default_factory=dict)
     scene: str = ""
@@ -67,6 +69,7 @@ class Session:
         seeds = [int(item) for item in head["items"]]
         words = _Heard()
         try:
+            yield from self._prepare(head)
             method = self._method(head)
             context = replace(_context(head, method.card.torch, self.threads), log=words.hear)
         except Exception as error:
@@ -83,6 +86,22 @@ class Session:
                 yield from (Message({**fitted.head, "event": "item", "item": str(seed), "reason": reason}) for seed in seeds)
                 return
         yield from map(words.kept_in, self._fills(method, task, seeds, context, base, Feather(head["feather"])))
+
+    def _prepare(self, head: Mapping[str, Any]) -> Iterator[Message]:
+        """Let the method do what it does once on a machine; what fails is not tried again by this worker. Raises RealbenchError."""
+        key = repr([head["method"], head["settings"]])
+        if key not in self.ready:
+            self.ready[key] = None
+            if hasattr(registry.method(head["method"], head["settings"]), "prepare"):
+                yield Message({"event": PREPARING})
+                try:
+                    plan.prepare_method(head["method"], head["settings"], lambda text: _progress(0, 1, text))
+                except RealbenchError as error:
+                    self.ready[key] = error
+                yield Message({"event": "prepared"})
+        failure = self.ready[key]
+        if failure is not None:
+            raise failure
 
     def _fit(self, method: Any, task: Task, request: Message, context: Context, base: Mapping[str, Any]) -> Message:
         """Fit, or load the state that was sent, or keep the fit at hand; the reply carries the state's files after a fit."""

@@ -101,7 +101,7 @@ class Cluster:
         self._gpus = gpus
         self._device = device
         self._seen: tuple[float, list[Demand]] = (float("-inf"), [])
-        self._met_gpu = False
+        self._gpu: bool | None = None
         if re.fullmatch(r"cuda:[0-9]+", device):
             raise UsageError(f"--device {device}: Ray decides which GPU a worker gets; use --device cuda")
         if device == "cuda" and not gpus:
@@ -110,15 +110,15 @@ class Cluster:
     def demand(self, unit: Unit) -> dict[str, float]:
         """The resources of a worker for a unit.
 
-        A GPU for what runs on torch, unless the device is the CPU or (with `auto`) no node ever had one: when the last GPU is lost, what
-        needs one waits for another and does not go on a CPU. Memory only for a card that names
-        some and no GPU: beside one, the gigabytes are the GPU's, of which Ray keeps no account.
+        A GPU for what runs on torch, unless the device is the CPU or (with `auto`) no node had one when this was first asked: a run does
+        not go from one device to the other. When the last GPU is lost, what needs one waits for another. Memory only for a card that
+        names some and no GPU: beside one, the gigabytes are the GPU's, of which Ray keeps no account.
         """
         demand: dict[str, float] = {"CPU": self._threads}
-        gpu = unit.torch or any(need.startswith("gpu") for need in unit.needs)
-        self._met_gpu = self._met_gpu or any(node.get("GPU") for node in self._alive())
-        wanted = self._device == "cuda" or (self._device == "auto" and self._met_gpu)
-        if gpu and wanted and self._gpus:
+        if self._gpu is None:
+            self._gpu = any(node.get("GPU") for node in self._alive())
+        wanted = self._device == "cuda" or (self._device == "auto" and self._gpu)
+        if _wants_gpu(unit) and wanted and self._gpus:
             demand["GPU"] = self._gpus
         sizes = [int(size[1]) for need in unit.needs if (size := re.fullmatch(r"([0-9]+) GB", need))]
         if sizes and not any(need.startswith("gpu") for need in unit.needs):
@@ -140,6 +140,10 @@ class Cluster:
             sum(other.get(name, 0) for other in demands) + amount <= sum(node.get(name, 0) for node in nodes)
             for name, amount in demand.items()
         )
+
+    def without_gpu(self, units: Sequence[Unit]) -> bool:
+        """Whether units that would run on a GPU go without, since no node has one and nobody said so."""
+        return self._device == "auto" and bool(self._gpus) and any(_wants_gpu(unit) and "GPU" not in self.demand(unit) for unit in units)
 
     def check(self, units: Sequence[Unit]) -> None:
         """Raises RealbenchError for a worker that no node will ever have room for."""
@@ -170,6 +174,10 @@ class Cluster:
             found = [node["Resources"] for node in self._nodes() if node["Alive"]]
             self._seen = time.monotonic(), found
         return found
+
+
+def _wants_gpu(unit: Unit) -> bool:
+    return unit.torch or any(need.startswith("gpu") for need in unit.needs)
 
 
 def _times(node: Demand, demand: Demand) -> int:

@@ -7,16 +7,15 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import realbench
-from realbench import fingerprint, registry
+from realbench import fingerprint, plan, registry
 from realbench.errors import RealbenchError
-from realbench.plan import prepare_method
 from realbench.process import WorkerLost, WorkerProcess
+from realbench.specs import settings_class
 from realbench.wire import Array, Message
 
 from ._rayfiles import unpack
@@ -37,10 +36,19 @@ def installed() -> dict[str, str]:
 
 
 def plugins(head: Mapping[str, Any]) -> dict[str, str]:
-    """The methods and metrics that a request names, each with a hash of its source. Raises RealbenchError for one that is not installed."""
-    if head["stage"] == "fill":
-        return {f"method {head['method']}": _identity("methods", head["method"])}
-    return {f"metric {name}": _identity("metrics", name) for name in sorted({spec["metric"] for spec in head["metrics"].values()})}
+    """The methods and metrics that a request names, each with a hash of its source; a method that is files, with one of their content.
+
+    Raises RealbenchError for one that is not installed.
+    """
+    if head["stage"] != "fill":
+        return {f"metric {name}": _identity("metrics", name) for name in sorted({spec["metric"] for spec in head["metrics"].values()})}
+    name = head["method"]
+    found = {f"method {name}": _identity("methods", name)}
+    method = registry.method(name, head["settings"])
+    if hasattr(method, "content"):
+        values = plan.validate(settings_class(method), head["settings"], f"method {name}")
+        found[f"what method {name} reads"] = fingerprint.short([method.content(values)])
+    return found
 
 
 @cache
@@ -60,7 +68,6 @@ class Host:
         if path is not None:
             sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
         self._folder = Path(tempfile.mkdtemp(prefix="realbench-"))  # the worker's: it is removed with it, even where this actor was killed
-        self._prepared: set[str] = set()
         (self._folder / "log").touch()
         self._log = (self._folder / "log").open("rb")
         self._shown = 0
@@ -74,13 +81,11 @@ class Host:
 
     def ask(self, head: dict[str, Any], inputs: dict[str, Any], expected: dict[str, str], timeout: float | None) -> Iterator[Reply]:
         """Replies of the worker; then what it logged. A lost worker and a plug-in that differs are replies as well (`lost`, `differs`)."""
-        problem = _problem(head, expected)
-        if problem:
-            yield {"event": "differs", "reason": problem}, {}
-            return
         try:
             request = unpack(Message(head, _fetched(inputs)), self._folder / "files")
-            yield from self._prepare(request.head)
+            if problem := _problem(request.head, expected):
+                yield {"event": "differs", "reason": problem}, {}
+                return
             for reply in self._worker.ask(request, timeout):
                 yield dict(reply.head), dict(reply.arrays)
         except WorkerLost as error:
@@ -88,15 +93,6 @@ class Host:
             yield {"event": "lost", "reason": str(error), "timed_out": error.timed_out, "log": error.log}, {}
             return
         yield {"event": "log", "text": self._printed()}, {}
-
-    def _prepare(self, head: Mapping[str, Any]) -> Iterator[Reply]:
-        """What the method does once on a machine, such as building its environment: before the clock of --timeout runs."""
-        key = repr([head.get("method"), head.get("settings")])
-        if head["stage"] == "fill" and key not in self._prepared:
-            yield {"event": "progress", "data": {"done": 0, "total": 1, "text": f"preparing {head['method']}"}}, {}
-            with suppress(RealbenchError):  # the worker will find the same, and say so
-                prepare_method(head["method"], head["settings"], _silent)
-            self._prepared.add(key)
 
     def close(self) -> None:
         """End the worker and leave nothing on the node."""
@@ -125,10 +121,6 @@ def _fetched(inputs: Mapping[str, Any]) -> dict[str, Array]:
 
     far = [name for name, value in inputs.items() if isinstance(value, ray.ObjectRef)]
     return {**inputs, **dict(zip(far, ray.get([inputs[name] for name in far]), strict=True))}
-
-
-def _silent(text: str) -> None:
-    """The driver said the like when it prepared its own machine."""
 
 
 def _is_rays(entry: str) -> bool:

@@ -23,7 +23,7 @@ from realbench.runner import RunnerCard, RunnerOptions, Unit
 from realbench.store import refused
 from realbench.wire import Message
 
-from ._raycluster import Cluster, Connection, listed
+from ._raycluster import FRESH, Cluster, Connection, listed
 from ._rayfiles import pack
 from ._rayhost import Host, installed, plugins
 from ._rayobjects import Objects
@@ -40,8 +40,12 @@ GRACE = 5.0
 """Seconds that an actor has to end its worker before it is killed."""
 LOG = 2000
 """Characters kept of what Ray says of a failure."""
+LINE = 200
+"""Characters kept of an error of Ray's where it is a reason."""
 STARTING = 5.0
 """Seconds that a start may take before other workers are asked to make room."""
+JOINING = 120.0
+"""Seconds that a cluster's nodes have to join where none has room for the work."""
 PATIENCE = 30.0
 """Seconds after which the user is told that an actor still waits for a place."""
 
@@ -50,7 +54,7 @@ class RayRunner(SlotRunner):
     """As many actors as the cluster has room for, at most `--workers`."""
 
     card: ClassVar[RunnerCard] = RunnerCard(
-        "ray", "actors on a Ray cluster, or on one started here", ("address", "gpus_per_fit", "fills_per_task"), ("ray",)
+        "ray", "actors on a Ray cluster, or on one started here", ("address", "gpus_per_fit", "fills_per_task"), ("ray",), elsewhere=True
     )
 
     def __init__(self, options: RunnerOptions) -> None:
@@ -72,7 +76,9 @@ class RayRunner(SlotRunner):
     def arrange(self, units: Iterable[Unit]) -> Work:
         """Chunks of units."""
         every = list(units)
-        self._cluster.check(every)
+        self._await_nodes(every)
+        if not Connection.started and self._cluster.without_gpu(every):
+            self._say("ray: no node has a GPU, so this goes on on CPUs, even where GPUs join later; with --device cuda it waits for one")
         self._kinds = self._cluster.kinds(every)
         return Work(every, chunk=self.options.special.get("fills_per_task") or FILLS, room=self._room, returns=True)
 
@@ -107,6 +113,19 @@ class RayRunner(SlotRunner):
     def spent(self, scene: str) -> None:
         """Nothing of this scene is left to do: its inputs leave the object store."""
         self._objects.forget(scene)
+
+    def _await_nodes(self, units: Sequence[Unit]) -> None:
+        """Nodes of a cluster come up one by one: those that the work needs are waited for. Raises RealbenchError where they do not come."""
+        deadline = time.monotonic() + (JOINING if self.options.special.get("address") else 0)
+        while True:
+            try:
+                self._cluster.check(units)
+                return
+            except RealbenchError as error:
+                if time.monotonic() >= deadline:
+                    raise
+                self._say(f"ray: waiting up to {JOINING:.0f} s for nodes to join ({error})")
+                time.sleep(FRESH)
 
     def _placed(self, actor: Any, unit: Unit) -> dict[str, Any]:
         """What an actor says once it runs; waiting for its place ends with the run."""
@@ -225,11 +244,12 @@ class RayWorker:
 
 def _failed(error: Exception) -> Exception:
     """Why an actor never ran: its node lacks something (the run is refused), or went away (it is tried elsewhere)."""
-    text = str(error)
+    text = str(error).strip()
     if "ModuleNotFoundError" in text or "ImportError" in text:
         line = next((line.strip() for line in text.splitlines() if "ModuleNotFoundError" in line or "ImportError" in line), "")
         return RealbenchError(f"a Ray node cannot import realbench ({line}); install realbench {installed()['realbench']} on every node")
-    return WorkerGone("the Ray actor it was meant for never started")
+    why = f" ({text.splitlines()[-1].strip()[:LINE]})" if "creation task" in text else ""
+    return WorkerGone(f"the Ray actor it was meant for never started{why}")
 
 
 def _check(hello: dict[str, Any], kill: Callable[[], None]) -> None:

@@ -117,6 +117,8 @@ def test_killed_runs_end_like_an_undisturbed_one(tmp_path: Path, plugins: Plugin
         if len(written) == 4 * 12 * 3:
             break
     assert kills[RECORDS] >= 6 and kills[SCORES] >= 3
+    told = [one.broke_off for one in disturbed.run.read_manifest().invocations]
+    assert not told[0] and sum(told) >= kills.total() - 1, "each command but the last killed one is known to have broken off"
     while kills.total() < KILLS:  # with nothing left to do, a kill must harm nothing either
         process = subprocess.Popen(disturbed.command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(rng.uniform(0, 0.6))

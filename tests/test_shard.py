@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from realbench.plan import Row
 from realbench.shard import Asked, Shard, parse_shard, plan_of, shard_of, share
 from realbench.store import RunFolder
 from tests.conftest import Plugins
+from tests.faults.observing import TIMES
 
 HOSTILE = "<img onerror=alert(1)>|"
 FITTING = """
@@ -191,6 +193,12 @@ def test_what_shards_with_parts_of_a_fit_make_is_the_whole(plugins: Plugins, sui
         for name in ("run", "whole")
     ]  # fmt: skip
     assert files[0] == files[1] and len(files[0]) == 3 * 2 + 1
+    records = [
+        {path.relative_to(tmp_path / name): {key: value for key, value in json.loads(path.read_text()).items() if key not in TIMES}
+         for path in (tmp_path / name).rglob("*.json") if path.name != "run.json"}
+        for name in ("run", "whole")
+    ]  # fmt: skip
+    assert records[0] == records[1] and len(records[0]) == 1 + 3 * (1 + 2)
     scores = [realbench.load_run(tmp_path / name).scores().drop(columns="run") for name in ("run", "whole")]
     assert scores[0].equals(scores[1]) and len(scores[0]) == 6
 

@@ -91,6 +91,7 @@ class Disturbed:
         before = observing.finished(self.out, self.ground.calm)
         for kind, target, which in one.damage:
             self.damage(kind, target, which, before)
+        broke_off = (self.out / ".working").exists()
         plan.write_text(json.dumps({"faults": one.faults, "driver": one.driver}))
         alone = self.asked_alone()
         code = self.here(one, plan) if one.command == "here" else self.command(one, plan)
@@ -98,6 +99,8 @@ class Disturbed:
         do = one.driver["do"] if one.driver and (struck / "driver").exists() else None
         assert code in ENDS[do], f"ended with {code}"
         self.kept(before)
+        if code in (Exit.DONE, Exit.FAILED_CELLS):
+            self.told(broke_off)
         self.recorded(one, struck, alone, ended=code in (Exit.DONE, Exit.FAILED_CELLS) and do not in ("full", "read-only", "broken"))
         if do == "second" and (struck / "second").exists():
             assert (struck / "second").read_text() == str(int(Exit.USAGE))
@@ -114,6 +117,8 @@ class Disturbed:
             before.pop(str(undone.relative_to(self.out)), None)
         if noticed and path.parent.name.startswith("seed-") and (path.parent / "record.json").exists():
             self.missed.add(path.parent)
+        elif path.name == "record.json":  # deleted: also where it was damaged before
+            self.missed.discard(path.parent)
         if path.parent.name.startswith("fit-") or path.parent.name == "state":
             self.fits.add(str(path.relative_to(self.out)))
         if path.name == "run.json" and noticed:
@@ -179,6 +184,11 @@ class Disturbed:
             if observing.unit_of(fault) not in lost and not self.hidden(one, order, strike):
                 assert observing.is_recorded(self.out, fault, strike.index, alone=lone), f"no record of fault {strike.index}: {fault}"
 
+    def told(self, broke_off: bool) -> None:
+        """The command's entry in run.json says whether the one before it broke off, and nothing tells that this one did."""
+        assert json.loads((self.out / "run.json").read_text())["invocations"][-1]["broke_off"] == broke_off
+        assert not (self.out / ".working").exists()
+
     def hidden(self, one: Round, order: list[observing.Strike], strike: observing.Strike) -> bool:
         """Whether another fault struck at the very same place later in the round, and is what its record tells of."""
         fault = one.faults[strike.index]
@@ -194,9 +204,10 @@ class Disturbed:
 
     def resume(self) -> None:
         """The faultless run ends like the undisturbed one, redoes nothing and leaves nothing behind."""
-        before = observing.finished(self.out, self.ground.calm)
+        before, broke_off = observing.finished(self.out, self.ground.calm), (self.out / ".working").exists()
         assert self.ground.run(self.out).exit_code == Exit.DONE
         self.kept(before)
+        self.told(broke_off)
         found, calm = observing.meaning(self.out), self.ground.calm
         assert found.keys() - self.fits == calm.keys() - self.fits
         assert {name for name in found.keys() - self.fits if _plain(found[name]) != _plain(calm[name])} == set()

@@ -13,6 +13,8 @@ from typing import Any
 from tests.faults.planning import DEADLY, expected
 
 Stamp = tuple[int, int, int]
+TIMES = ("finished", "seconds", "timings", "peak_memory")
+"""What of a record may differ between two runs: when, how long, how much memory."""
 
 
 def loaded(path: Path) -> dict[str, Any] | None:
@@ -35,8 +37,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def meaning(root: Path) -> dict[str, Any]:
-    """The same with each record reduced to what must not differ between two runs: hashes, values, states."""
-    kept = ("state", "reason", "inputs", "files", "sizes", "value", "signature", "image", "scene", "task", "metric", "notes")
+    """The same with each record reduced to what must not differ between two runs."""
     found: dict[str, Any] = {}
     for name, data in files(root).items():
         record = loaded(root / name) if name.endswith(".json") and "/state/" not in name else None
@@ -45,7 +46,7 @@ def meaning(root: Path) -> dict[str, Any]:
         elif name == "run.json":
             found[name] = {**record, "invocations": None}
         else:
-            found[name] = {key: record[key] for key in kept if key in record}
+            found[name] = {key: value for key, value in record.items() if key not in TIMES}
     return found
 
 

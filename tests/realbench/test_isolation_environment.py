@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from realbench import locks, venvs
 from realbench.errors import RealbenchError, UsageError
@@ -60,6 +63,29 @@ def test_the_key_is_lock_python_and_platform(tmp_path: Path, monkeypatch: pytest
     assert first not in others and len(others) == 3
 
 
+def test_a_build_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venvs, "LONG", 0.2)
+    new = venvs.Environment(tmp_path / "new", "", "", (), ())
+    (tmp_path / "log").touch()
+    with pytest.raises(RealbenchError, match=r"requirements\.txt: building the environment took longer .* given up; see .*log, mend"):
+        venvs._perform([sys.executable, "-c", "import time; time.sleep(100)"], new, tmp_path / "log", lock(tmp_path))
+
+
+def test_waiting_for_another_process_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venvs, "SHORT", 0.1)
+    held, said = threading.Event(), list[str]()
+
+    def hold() -> None:
+        with FileLock(tmp_path / "key.lock"):
+            held.set()
+            time.sleep(1)
+
+    threading.Thread(target=hold).start()
+    assert held.wait(30)
+    with venvs._alone(FileLock(tmp_path / "key.lock"), said.append):
+        assert said == ["waiting for another process that builds the environment key"]
+
+
 def test_a_half_made_environment_is_made_anew(tmp_path: Path) -> None:
     one = venvs.ensure(lock(tmp_path), PYTHON)
     (one.folder.parent / venvs.RECORD).unlink()
@@ -83,6 +109,7 @@ def test_a_build_ends_with_the_worker_that_asked_for_it(tmp_path: Path, monkeypa
     """It carries the worker's family name, by which descendants are found."""
     monkeypatch.setenv(FAMILY, "the-family")
     new = venvs.Environment(tmp_path / "new", "", "", (), ())
+    (tmp_path / "log").touch()
     venvs._perform([sys.executable, "-c", "import os; print(sorted(os.environ))"], new, tmp_path / "log", lock(tmp_path))
     assert f"'{FAMILY}'" in (tmp_path / "log").read_text()
 

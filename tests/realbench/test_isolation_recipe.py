@@ -155,6 +155,12 @@ def test_requirements_are_read(tmp_path: Path, text: str, empty: bool, hashed: b
         "-f wheels",
         "--find-links=./wheels",
         "--find-links wheels",
+        "x.whl",
+        "x-1.0.tar.gz",
+        r"C:\wheels\x.whl",
+        "git+file:///x",
+        "a @ git+file:///x",
+        "a @ ${PROJECT_ROOT}/x",
     ],
 )
 def test_a_lock_leans_on_no_other_file(tmp_path: Path, line: str) -> None:
@@ -162,6 +168,29 @@ def test_a_lock_leans_on_no_other_file(tmp_path: Path, line: str) -> None:
     path.write_text(f"numpy\n{line}\n")
     with pytest.raises(UsageError, match="leans on another file"):
         locks.read(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "numpy==2.0 --hash=sha256:aa",
+        "-f https://download.pytorch.org/whl/torch_stable.html",
+        "-fhttps://example.org/wheels",
+        "--find-links https://example.org/wheels",
+        "--find-links=https://example.org/wheels",
+        "--index-url https://example.org/simple/",
+        "--extra-index-url=https://example.org/simple/",
+        "https://example.org/x-1.0-py3-none-any.whl",
+        "a @ https://example.org/x-1.0-py3-none-any.whl",
+        "a @ git+https://github.com/owner/name@0123456789abcdef",
+        "git+https://github.com/owner/name@0123456789abcdef#egg=name",
+        "zipp==3.0  # not a .zip",
+    ],
+)
+def test_what_an_index_or_an_address_holds_is_no_other_file(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"numpy\n{line}\n")
+    assert not locks.read(path).empty
 
 
 @pytest.mark.parametrize(

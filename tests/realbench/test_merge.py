@@ -283,6 +283,31 @@ def test_what_is_damaged_contradicts_nothing(tmp_path: Path) -> None:
     assert not (out.cell(cell) / "attempts").exists()
 
 
+def test_what_is_damaged_replaces_no_part_of_what_is_whole_in_the_target(tmp_path: Path) -> None:
+    """An earlier cell of other images, and an earlier fit of another state, each with one good file and one bad one."""
+    target, source = made(tmp_path / "out", A), made(tmp_path / "one", A)
+    shutil.rmtree(source.folder.cell(source.cell("m", "x")))
+    _other_image(source)
+    fills = source.folder.cell(source.cell("m", "x"))
+    early(fills / "record.json")
+    (fills / "fill.png").write_bytes(bytes(reversed((fills / "fill.png").read_bytes())))
+    for run, year, state in ((target, 2031, {"a": b"AAA", "b": b"BBB"}), (source, 2029, {"a": b"ccc", "b": b"ddd"})):
+        files = {name: fingerprint.of_bytes(data) for name, data in state.items()}
+        record = FitRecord(state="ok", inputs="inputs", files=files, finished=f"{year}-01-01T00:00:00+00:00")
+        run.folder.write_fit(run.cell("m", "x"), record, state)
+    (source.folder.fit(source.cell("m", "x")) / "state" / "b").write_bytes(b"rot")
+    before = tree(target.root)
+    merged = merge_runs([source.root], target.root)
+    assert merged.cells == {"ok": 1} and merged.carried == 0
+    changed = {name for name, data in tree(target.root).items() if before.get(name) != data}
+    assert {name for name in changed if "/attempts/" not in name} <= {"run.json"}
+
+
+def early(path: Path) -> None:
+    """Let a record say that it was finished long ago."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": "2001-01-01T00:00:00+00:00"}))
+
+
 def test_what_rotted_in_the_target_is_mended(tmp_path: Path) -> None:
     one = made(tmp_path / "one", A)
     merge_runs([one.root], tmp_path / "out")
@@ -458,10 +483,10 @@ def test_where_the_disk_cannot_link_files_are_copied(tmp_path: Path, monkeypatch
 
 def test_a_refusing_disk_is_said_and_the_merge_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = made(tmp_path / "one", A, B, C)
-    place, calls = carrying.place, itertools.count()
+    fetch, calls = carrying.fetch, itertools.count()
     with monkeypatch.context() as patch:
         patch.setattr(
-            carrying, "place", lambda *words: place(*words) if next(calls) < 3 else (_ for _ in ()).throw(OSError(28, "No space left"))
+            carrying, "fetch", lambda *words: fetch(*words) if next(calls) < 3 else (_ for _ in ()).throw(OSError(28, "No space left"))
         )
         with pytest.raises(RealbenchError, match=r"cannot be carried over .*No space left.*merge again"):
             merge_runs([run.root], tmp_path / "out")

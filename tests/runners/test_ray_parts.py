@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,20 @@ CPU, GPU = node(CPU=4), node(CPU=8, GPU=2)
 )
 def test_what_a_worker_needs(nodes: list[dict[str, Any]], given: dict[str, Any], asked: Unit, expected: dict[str, float]) -> None:
     assert cluster(*nodes, **given).demand(asked) == expected
+
+
+def test_a_run_that_began_without_a_gpu_goes_on_without() -> None:
+    """Workers of one run are alike, so what those that run take, and what is free, is known."""
+    nodes = [node(CPU=2)]
+    found = Cluster(lambda: nodes, threads=1, gpus=1.0, device="auto")
+    first = unit(torch=True)
+    assert found.demand(first) == {"CPU": 1} and found.without_gpu([unit(), first])
+    assert not found.without_gpu([unit()]) and not cluster(CPU, device="cpu").without_gpu([first])
+    nodes.append(node("later", CPU=2, GPU=2))
+    found._seen = (float("-inf"), [])
+    assert found.demand(first) == {"CPU": 1} and found.capacity({"CPU": 1}) == 4
+    assert found.room(unit(torch=True), [first, first, first]) and not found.room(unit(torch=True), [first] * 4)
+    assert not cluster(GPU).without_gpu([first])
 
 
 def test_when_the_last_gpu_is_lost_its_work_waits_for_another() -> None:
@@ -285,10 +300,12 @@ from realbench.method import BaseMethod, MethodCard
 MARK = Path(__file__).with_name("prepared")
 
 class Prepares(BaseMethod):
-    card = MethodCard("prepares", "Prepares", "Is slow where nothing was prepared.")
+    card = MethodCard("prepares", "Prepares", "Takes longer to prepare than a fill may take.")
 
     @classmethod
     def prepare(cls, settings, say):
+        say("this takes a while")
+        time.sleep(6)
         MARK.write_text(MARK.read_text() + "x" if MARK.exists() else "x")
 
     def complete(self, task, seed, context):
@@ -298,7 +315,7 @@ class Prepares(BaseMethod):
 """
 
 
-def test_what_a_method_prepares_on_a_node_is_done_once_and_before_the_clock_runs(
+def test_what_a_method_prepares_on_a_node_is_done_once_and_while_the_clock_stands_still(
     plugins: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = plugins("methods", {"prepares": "Prepares"}, PREPARES)
@@ -308,12 +325,47 @@ def test_what_a_method_prepares_on_a_node_is_done_once_and_before_the_clock_runs
     arrays = {"target": np.zeros((12, 16, 3), np.uint8), "mask": np.ones((12, 16), np.bool_)}
     host = _rayhost.Host(1, 1, list(sys.path))
     try:
-        replies = [list(host.ask(dict(head), arrays, {}, 60.0)) for _ in range(2)]
+        replies = [list(host.ask(dict(head), arrays, {}, 5.0)) for _ in range(2)]
     finally:
         host.close()
-    assert [[reply[0]["event"] for reply in one] for one in replies] == [["progress", "item", "log"], ["item", "log"]]
-    assert replies[0][0][0]["data"]["text"] == "preparing prepares" and replies[0][1][0].get("state", "ok") == "ok"
+    assert [[reply[0]["event"] for reply in one] for one in replies] == [
+        ["preparing", "progress", "prepared", "item", "log"],
+        ["item", "log"],
+    ]
+    assert replies[0][1][0]["data"]["text"] == "this takes a while" and replies[0][3][0].get("state", "ok") == "ok"
     assert module.with_name("prepared").read_text() == "x"
+
+
+def test_a_folder_below_the_users_home_travels_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_method(tmp_path / "mine")
+    sent = pack(Message({"stage": "fill", "method": "isolated", "settings": {"method": "~/mine"}}))
+    place = Path(unpack(sent, tmp_path / "node").head["settings"]["method"])
+    assert place.is_relative_to(tmp_path / "node") and (place / "method.toml").is_file()
+
+
+def test_a_node_must_have_the_same_content_of_a_method_that_is_files(tmp_path: Path) -> None:
+    """Wherever the folder lies."""
+    folders = [write_method(tmp_path / "here" / "m"), write_method(tmp_path / "there" / "m")]
+    here, there = ({"stage": "fill", "method": "isolated", "settings": {"method": str(folder)}} for folder in folders)
+    assert _problem(there, plugins(here)) == ""
+    (folders[1] / "run.py").write_text("# another")
+    assert _problem(there, plugins(here)) == "what method isolated reads is another edition than the driver's"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        ("The actor died in its creation task, x\n  File y\nOSError: [Errno 28] No space left on device\n", "WorkerGone", "No space left"),
+        ("The actor died unexpectedly before finishing this task.", "WorkerGone", "never started"),
+        ("creation task\nModuleNotFoundError: No module named 'realbench'", "RealbenchError", "install realbench .* on every node"),
+    ],
+)
+def test_why_an_actor_never_ran_is_said(said: str, kind: str, words: str) -> None:
+    from realbench.runners.ray import _failed
+
+    error = _failed(Exception(said))
+    assert type(error).__name__ == kind and re.search(words, str(error)) and "File y" not in str(error)
 
 
 def test_files_that_a_node_has_travel_once_and_lie_at_the_same_place(named: dict[str, Any], tmp_path: Path) -> None:
@@ -357,7 +409,7 @@ def test_requests_to_score_go_as_they_are() -> None:
 
 def test_plugins_are_known_by_their_source(plugins: Any) -> None:
     path = plugins("methods", {"reads": "Reads"}, FILES)
-    head = {"stage": "fill", "method": "reads"}
+    head = {"stage": "fill", "method": "reads", "settings": {}}
     here = _asked(head)
     assert _problem(head, here) == ""
     path.write_text(path.read_text() + "\nCHANGED = 1\n")
