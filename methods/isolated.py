@@ -191,7 +191,7 @@ class IsolatedMethod(BaseMethod):
         from realbench import locks, venvs
 
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(None)
         if self._environment is None:
             try:
                 lock = locks.read(self.folder / self.recipe.lock)

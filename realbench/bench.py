@@ -99,7 +99,7 @@ def run(
     part = shard_of(shard)
     folder = _folder(out, suite, part)
     asked = share(rows, ids, fits, wanted, part)
-    with folder.lock() as hold, on.held():
+    with folder.lock(mark=True) as hold, on.held():
         manifest = _open(folder, suite, feather)
         columns = plan_columns(metrics, Feather(manifest.feather))
         held = Scenes(suite)
@@ -120,7 +120,7 @@ def score(run: str | Path, *, metrics: Sequence[str] | None = None, on: Machine 
     folder = RunFolder(Path(run))
     manifest = folder.read_manifest()
     suite = open_suite("demo" if manifest.suite == "demo" else manifest.suite_path)
-    with folder.lock() as hold, on.held():
+    with folder.lock(mark=True) as hold, on.held():
         manifest = folder.read_manifest()  # again: another command may have worked on the run since
         feather = Feather(manifest.feather)
         wanted = plan_columns(metrics, feather) if metrics else _planned_again(manifest, feather, watch)

@@ -16,8 +16,10 @@ Kind = Literal["uv", "pylock", "requirements"]
 MOST_BYTES = 20_000_000
 PROJECT = "pyproject.toml"
 ELSEWHERE = re.compile(
-    r"-[rce]|(-f|--find-links)[\s=]*+(?!https?:)|--(requirement|constraint|editable)\b|[./~\\]|[A-Za-z]:[\\/]|[^#]*(@\s*|\+|^)file:"
-    r"|[^#]*@\s*[./~\\]|(?!-|https?:|git\+)[^@;#\s]*/|(?!-|https?:|git\+)[^@;#\s]*\.(whl|zip|tar\.gz)\b|[^#]*\$\{"
+    r"-[rce]|(-f|--find-links)[\s=]*+(?!https?:)|--(requirement|constraint|editable)\b|[./~\\]|[A-Za-z]:[\\/]|file:|git\+file:"
+    r"|[A-Za-z0-9._-]+\s*(\[[^]]*\])?\s*@\s*+(?!https?:|git\+https?:|git\+ssh:)"
+    r"|(?!-|https?:|git\+)[^@;#\s]*(/|\.(whl|zip|tgz|tar(\.[a-z0-9]+)?)\b)",
+    re.IGNORECASE,
 )
 """A requirement whose content lies in another file, which the environment's key would not see."""
 

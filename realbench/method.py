@@ -148,7 +148,8 @@ class BaseMethod:
     exists. `stage="fill"` marks a field that `fit` does not read: rows that differ in such fields only share their fits.
     A method whose card and settings depend on a file has two class methods more: `variant(settings)` is the class that a row's settings
     stand for, and `content(settings)`, plain data, says what else than settings, weights and source its fingerprint covers. One that has
-    work to do once on this machine, before any cell, does it in `prepare(settings, say)`.
+    work to do once on this machine, before any cell, does it in `prepare(settings, say)`;
+    several processes may call it at once (with Ray, each worker does), and what is done already is not done again.
     A plug-in without `Settings` is constructed without arguments, one with it from an instance of it.
     """
 

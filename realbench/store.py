@@ -76,16 +76,20 @@ class RunFolder:
         return self.fit(cell) / f"seed-{cell.seed:05d}"
 
     @contextmanager
-    def lock(self) -> Iterator[Hold]:
-        """Hold the run folder: two commands that write never work on it at once. Raises UsageError when it is held."""
+    def lock(self, *, mark: bool = False) -> Iterator[Hold]:
+        """Hold the run folder: two commands that write never work on it at once. Raises UsageError when it is held.
+
+        `mark`: leave a file meanwhile, so that the next such command knows whether this one came to its end.
+        """
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.root / ".lock", timeout=0)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire()
-            hold = Hold(broke_off=self._working.exists())
-            self._working.touch()
+            hold = Hold(broke_off=mark and self._working.exists())
+            if mark:
+                self._working.touch()
         except Timeout:
             raise UsageError(f"{self.root}: another command is working on this run; wait for it to end, or give another --out") from None
         except OSError as error:
@@ -94,7 +98,7 @@ class RunFolder:
         try:
             yield hold
         finally:
-            if hold.noted or not hold.broke_off:
+            if mark and (hold.noted or not hold.broke_off):
                 with suppress(OSError):
                     self._working.unlink(missing_ok=True)
             lock.release()
@@ -293,7 +297,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
+    path.unlink(missing_ok=True)  # what a killed merge left under this name may be a link to another run's file
+    with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

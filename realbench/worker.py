@@ -47,7 +47,7 @@ class Session:
 
     threads: int = 1
     methods: dict[str, Any] = field(default_factory=dict)
-    ready: dict[str, RealbenchError | None] = field(default_factory=dict)
+    ready: dict[str, Exception | None] = field(default_factory=dict)
     """Methods that were prepared here, and why where one could not be."""
     metrics: dict[str, Any] = field(default_factory=dict)
     prepared: dict[tuple[str, str], Any] = field(default_factory=dict)
@@ -88,20 +88,19 @@ class Session:
         yield from map(words.kept_in, self._fills(method, task, seeds, context, base, Feather(head["feather"])))
 
     def _prepare(self, head: Mapping[str, Any]) -> Iterator[Message]:
-        """Let the method do what it does once on a machine; what fails is not tried again by this worker. Raises RealbenchError."""
+        """Where the driver did not: let the method do what it does once on a machine. What failed is raised again each time."""
         key = repr([head["method"], head["settings"]])
-        if key not in self.ready:
-            self.ready[key] = None
-            if hasattr(registry.method(head["method"], head["settings"]), "prepare"):
-                yield Message({"event": PREPARING})
-                try:
-                    plan.prepare_method(head["method"], head["settings"], lambda text: _progress(0, 1, text))
-                except RealbenchError as error:
-                    self.ready[key] = error
-                yield Message({"event": "prepared"})
-        failure = self.ready[key]
+        if head.get("prepare") and key not in self.ready and hasattr(registry.method(head["method"], head["settings"]), "prepare"):
+            yield Message({"event": PREPARING})
+            try:
+                plan.prepare_method(head["method"], head["settings"], lambda text: _progress(0, 1, text))
+                self.ready[key] = None
+            except Exception as error:
+                self.ready[key] = error
+            yield Message({"event": "prepared"})
+        failure = self.ready.get(key)
         if failure is not None:
-            raise failure
+            raise failure.with_traceback(None)  # or it would keep every request that met it
 
     def _fit(self, method: Any, task: Task, request: Message, context: Context, base: Mapping[str, Any]) -> Message:
         """Fit, or load the state that was sent, or keep the fit at hand; the reply carries the state's files after a fit."""

@@ -35,6 +35,8 @@ class Connection:
     """This module connected, so it disconnects."""
     started = False
     """The cluster was started here, on this machine."""
+    gpu: bool | None = None
+    """Whether a run with `--device auto` uses GPUs; None until its first stage begins."""
 
     @classmethod
     def open(cls, address: str | None, say: Callable[[str], None]) -> Any:
@@ -59,6 +61,7 @@ class Connection:
     @classmethod
     def close(cls) -> None:
         """Disconnect; a cluster that was started here ends."""
+        cls.gpu = None
         if cls.opened:
             cls.opened = cls.started = False
             load_ray().shutdown()
@@ -94,14 +97,16 @@ Demand = Mapping[str, float]
 class Cluster:
     """What the nodes have, and which workers fit on them."""
 
-    def __init__(self, nodes: Callable[[], Sequence[Mapping[str, Any]]], *, threads: int, gpus: float, device: str) -> None:
-        """`nodes` as ray.nodes(). Raises UsageError for a device that Ray cannot give."""
+    def __init__(
+        self, nodes: Callable[[], Sequence[Mapping[str, Any]]], *, threads: int, gpus: float, device: str, gpu: bool | None = None
+    ) -> None:
+        """`nodes` as ray.nodes(), `gpu` as decided before. Raises UsageError for a device that Ray cannot give."""
         self._nodes = nodes
         self._threads = threads
         self._gpus = gpus
         self._device = device
         self._seen: tuple[float, list[Demand]] = (float("-inf"), [])
-        self._gpu: bool | None = None
+        self._gpu = self._decided = gpu
         if re.fullmatch(r"cuda:[0-9]+", device):
             raise UsageError(f"--device {device}: Ray decides which GPU a worker gets; use --device cuda")
         if device == "cuda" and not gpus:
@@ -110,20 +115,25 @@ class Cluster:
     def demand(self, unit: Unit) -> dict[str, float]:
         """The resources of a worker for a unit.
 
-        A GPU for what runs on torch, unless the device is the CPU or (with `auto`) no node had one when this was first asked: a run does
-        not go from one device to the other. When the last GPU is lost, what needs one waits for another. Memory only for a card that
+        A GPU for what runs on torch, unless the device is the CPU or (with `auto`) no node had one when the run began: it does not
+        go from one device to the other. When the last GPU is lost, what needs one waits for another. Memory only for a card that
         names some and no GPU: beside one, the gigabytes are the GPU's, of which Ray keeps no account.
         """
         demand: dict[str, float] = {"CPU": self._threads}
-        if self._gpu is None:
-            self._gpu = any(node.get("GPU") for node in self._alive())
-        wanted = self._device == "cuda" or (self._device == "auto" and self._gpu)
+        wanted = self._device == "cuda" or (self._device == "auto" and self.gpu)
         if _wants_gpu(unit) and wanted and self._gpus:
             demand["GPU"] = self._gpus
         sizes = [int(size[1]) for need in unit.needs if (size := re.fullmatch(r"([0-9]+) GB", need))]
         if sizes and not any(need.startswith("gpu") for need in unit.needs):
             demand["memory"] = float(max(sizes) << 30)
         return demand
+
+    @property
+    def gpu(self) -> bool:
+        """Whether `auto` means a GPU: whether a node had one when this was first asked, or last checked."""
+        if self._gpu is None:
+            self._gpu = any(node.get("GPU") for node in self._alive())
+        return self._gpu
 
     def capacity(self, demand: Demand) -> int:
         """How many workers with a demand the nodes have room for, were they empty."""
@@ -146,7 +156,8 @@ class Cluster:
         return self._device == "auto" and bool(self._gpus) and any(_wants_gpu(unit) and "GPU" not in self.demand(unit) for unit in units)
 
     def check(self, units: Sequence[Unit]) -> None:
-        """Raises RealbenchError for a worker that no node will ever have room for."""
+        """Raises RealbenchError for a worker that no node will ever have room for; until it does not, `auto` is not decided."""
+        self._gpu = self._decided
         for demand in self.kinds(units):
             if not self.capacity(demand):
                 found = "; ".join(listed({name: node.get(name, 0) for name in demand}) for node in self._alive())

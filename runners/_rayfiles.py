@@ -76,7 +76,7 @@ def _paths(method: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Path
     """Settings that name a file or folder of this machine, with its files; of an isolated method's folder those that are part of it."""
     for item in fields(settings_class(registry.method(method, settings))):
         value = settings.get(item.name)
-        if item.metadata.get("path") and isinstance(value, str) and value and (path := Path(value).expanduser()).exists():
+        if item.metadata.get("path") and isinstance(value, str) and value and (path := Path(os.path.expanduser(value))).exists():  # noqa: PTH111
             own = item.metadata["path"] == "content"
             inside = own_files(path) if own else sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
             yield item.name, path, inside

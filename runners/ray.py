@@ -62,7 +62,8 @@ class RayRunner(SlotRunner):
         self._ray = Connection.open(options.special.get("address"), options.say)
         self._threads = options.threads or 1
         gpus = options.special.get("gpus_per_fit")
-        self._cluster = Cluster(self._ray.nodes, threads=self._threads, gpus=1.0 if gpus is None else gpus, device=options.device)
+        gpus = 1.0 if gpus is None else gpus
+        self._cluster = Cluster(self._ray.nodes, threads=self._threads, gpus=gpus, device=options.device, gpu=Connection.gpu)
         self._objects = Objects(self._ray.put)
         self._kinds: list[dict[str, float]] = []
         self._saying = threading.Lock()
@@ -77,6 +78,7 @@ class RayRunner(SlotRunner):
         """Chunks of units."""
         every = list(units)
         self._await_nodes(every)
+        Connection.gpu = self._cluster.gpu
         if not Connection.started and self._cluster.without_gpu(every):
             self._say("ray: no node has a GPU, so this goes on on CPUs, even where GPUs join later; with --device cuda it waits for one")
         self._kinds = self._cluster.kinds(every)
@@ -116,7 +118,8 @@ class RayRunner(SlotRunner):
 
     def _await_nodes(self, units: Sequence[Unit]) -> None:
         """Nodes of a cluster come up one by one: those that the work needs are waited for. Raises RealbenchError where they do not come."""
-        deadline = time.monotonic() + (JOINING if self.options.special.get("address") else 0)
+        joins = self.options.special.get("address") not in (None, "local")
+        deadline = time.monotonic() + (JOINING if joins else 0)
         while True:
             try:
                 self._cluster.check(units)
@@ -218,12 +221,12 @@ class RayWorker:
         arrays = sent.arrays
         if head["state"] is not None and fit == self._fitted:
             arrays = {name: array for name, array in arrays.items() if not name.startswith("state/")}
-        return Message({**head, "fitted": fit}, arrays), fit
+        return Message({**head, "fitted": fit, "prepare": True}, arrays), fit
 
     def _settle(self, head: dict[str, Any]) -> None:
         """What an actor says of itself."""
         if head["event"] == "differs":
-            raise RealbenchError(f"Ray node {self._node[:12]}: {head['reason']}; install the same packages on every node")
+            raise RealbenchError(f"Ray node {self._node[:12]}: {head['reason']}; every node needs the same packages and files")
         if head["event"] == "lost":
             raise WorkerLost(head["reason"], timed_out=head["timed_out"], log=head["log"])
         if head["event"] == "log" and head["text"] and self._parts.log:

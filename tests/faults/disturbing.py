@@ -91,7 +91,7 @@ class Disturbed:
         before = observing.finished(self.out, self.ground.calm)
         for kind, target, which in one.damage:
             self.damage(kind, target, which, before)
-        broke_off = (self.out / ".working").exists()
+        broke_off, commands = (self.out / ".working").exists(), self.commands()
         plan.write_text(json.dumps({"faults": one.faults, "driver": one.driver}))
         alone = self.asked_alone()
         code = self.here(one, plan) if one.command == "here" else self.command(one, plan)
@@ -99,8 +99,10 @@ class Disturbed:
         do = one.driver["do"] if one.driver and (struck / "driver").exists() else None
         assert code in ENDS[do], f"ended with {code}"
         self.kept(before)
-        if code in (Exit.DONE, Exit.FAILED_CELLS):
+        if code in (Exit.DONE, Exit.FAILED_CELLS) and do not in ("full", "read-only", "broken"):
             self.told(broke_off)
+        if code == -signal.SIGKILL and self.commands() > commands:
+            assert (self.out / ".working").exists(), "the next command will not know that this one was killed"
         self.recorded(one, struck, alone, ended=code in (Exit.DONE, Exit.FAILED_CELLS) and do not in ("full", "read-only", "broken"))
         if do == "second" and (struck / "second").exists():
             assert (struck / "second").read_text() == str(int(Exit.USAGE))
@@ -183,6 +185,10 @@ class Disturbed:
             lone = fault["stage"] == "fill" and (fault["at"]["scene"], fault["at"]["fit"]) in alone
             if observing.unit_of(fault) not in lost and not self.hidden(one, order, strike):
                 assert observing.is_recorded(self.out, fault, strike.index, alone=lone), f"no record of fault {strike.index}: {fault}"
+
+    def commands(self) -> int:
+        """How many commands run.json tells of."""
+        return len((observing.loaded(self.out / "run.json") or {}).get("invocations", []))
 
     def told(self, broke_off: bool) -> None:
         """The command's entry in run.json says whether the one before it broke off, and nothing tells that this one did."""

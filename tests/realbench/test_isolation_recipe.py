@@ -161,6 +161,10 @@ def test_requirements_are_read(tmp_path: Path, text: str, empty: bool, hashed: b
         "git+file:///x",
         "a @ git+file:///x",
         "a @ ${PROJECT_ROOT}/x",
+        "a @ x.whl",
+        "a[extra] @ wheels/x.whl",
+        "x-1.0.tgz",
+        "X-1.0.WHL",
     ],
 )
 def test_a_lock_leans_on_no_other_file(tmp_path: Path, line: str) -> None:
@@ -180,6 +184,8 @@ def test_a_lock_leans_on_no_other_file(tmp_path: Path, line: str) -> None:
         "--find-links=https://example.org/wheels",
         "--index-url https://example.org/simple/",
         "--extra-index-url=https://example.org/simple/",
+        "--index-url https://${USER}@example.org/simple/",
+        "a[extra] @ https://example.org/x-1.0-py3-none-any.whl",
         "https://example.org/x-1.0-py3-none-any.whl",
         "a @ https://example.org/x-1.0-py3-none-any.whl",
         "a @ git+https://github.com/owner/name@0123456789abcdef",

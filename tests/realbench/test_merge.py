@@ -303,6 +303,41 @@ def test_what_is_damaged_replaces_no_part_of_what_is_whole_in_the_target(tmp_pat
     assert {name for name in changed if "/attempts/" not in name} <= {"run.json"}
 
 
+def test_what_a_killed_merge_left_links_nothing_to_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended before its first rename, with links to the source's files under names that a run in the target writes to next."""
+    source = made(tmp_path / "one", A)
+    before, replace = tree(source.root), Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.suffix == ".png":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        patch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+        with pytest.raises(KeyboardInterrupt):
+            merge_runs([source.root], tmp_path / "out")
+    out = Made(tmp_path / "out")
+    left = sorted(path.name for path in out.folder.cell(source.cell("m", "x")).glob(".tmp-*"))
+    assert left == [".tmp-fill.png", ".tmp-raw.png"]
+    record = source.folder.read_fill(source.cell("m", "x"))
+    assert record is not None
+    out.folder.write_fill(source.cell("m", "x"), record, {"raw.png": b"other bytes", "fill.png": b"others"})
+    assert tree(source.root) == before
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_merge_tells_no_run_that_it_was_killed(tmp_path: Path, killed: bool) -> None:
+    """And keeps what tells that one was."""
+    source = made(tmp_path / "one", A)
+    working = source.root / ".working"
+    if killed:
+        working.touch()
+    merge_runs([source.root], tmp_path / "out")
+    assert working.exists() == killed and not (tmp_path / "out" / ".working").exists()
+
+
 def early(path: Path) -> None:
     """Let a record say that it was finished long ago."""
     path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": "2001-01-01T00:00:00+00:00"}))

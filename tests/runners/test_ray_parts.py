@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +19,15 @@ import pytest
 from realbench import machine
 from realbench.errors import RealbenchError, UsageError
 from realbench.execution import Machine
-from realbench.runner import Unit
-from realbench.runners import _raycluster, _rayfiles, _rayhost
+from realbench.runner import RunnerOptions, Unit
+from realbench.runners import _raycluster, _rayfiles, _rayhost, ray
 from realbench.runners._raycluster import Cluster, Connection, listed
 from realbench.runners._rayfiles import pack, unpack
 from realbench.runners._rayhost import _is_rays, _problem, installed, plugins
 from realbench.runners._rayobjects import SMALL, Objects
 from realbench.wire import Array, Message
-from tests.isolating import write_method
+from realbench.worker import Session
+from tests.isolating import FLAT, write_method
 
 
 def node(name: str = "n", *, alive: bool = True, **resources: float) -> dict[str, Any]:
@@ -292,6 +296,13 @@ def test_an_isolated_methods_folder_travels_with_what_may_be_run_and_without_wha
     assert pack(Message({**sent.head, "files": None})).head["files"]["method"]["key"] != sent.head["files"]["method"]["key"]
 
 
+def asking(method: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """A request for one fill of a scene without references."""
+    head = {"stage": "fill", "items": ("0",), "method": method, "settings": settings, "oracle": False, "fit": 0, "feather": 4.0}
+    more = {"device": "cpu", "dtype": "float32", "work": None, "state": None, "scene_id": "a", "prompt": None, "references": 0}
+    return head | more
+
+
 PREPARES = """
 import time
 from pathlib import Path
@@ -320,8 +331,7 @@ def test_what_a_method_prepares_on_a_node_is_done_once_and_while_the_clock_stand
 ) -> None:
     module = plugins("methods", {"prepares": "Prepares"}, PREPARES)
     monkeypatch.setattr(_rayhost, "_fetched", lambda inputs: inputs)
-    head = {"stage": "fill", "items": ("0",), "method": "prepares", "settings": {}, "oracle": False, "fit": 0, "feather": 4.0}
-    head |= {"device": "cpu", "dtype": "float32", "work": None, "state": None, "scene_id": "a", "prompt": None, "references": 0}
+    head = {**asking("prepares", {}), "prepare": True}
     arrays = {"target": np.zeros((12, 16, 3), np.uint8), "mask": np.ones((12, 16), np.bool_)}
     host = _rayhost.Host(1, 1, list(sys.path))
     try:
@@ -351,6 +361,108 @@ def test_a_node_must_have_the_same_content_of_a_method_that_is_files(tmp_path: P
     assert _problem(there, plugins(here)) == ""
     (folders[1] / "run.py").write_text("# another")
     assert _problem(there, plugins(here)) == "what method isolated reads is another edition than the driver's"
+
+
+UNPREPARED = """
+from realbench.method import BaseMethod, MethodCard
+
+class Unprepared(BaseMethod):
+    card = MethodCard("unprepared", "Unprepared", "Cannot be prepared.")
+
+    @classmethod
+    def prepare(cls, settings, say):
+        raise ValueError("no index")
+
+    def complete(self, task, seed, context):
+        return task.target, ()
+"""
+
+
+def test_what_could_not_be_prepared_is_not_asked_and_keeps_no_request(plugins: Any) -> None:
+    plugins("methods", {"unprepared": "Unprepared"}, UNPREPARED)
+    session, kept = Session(), []
+    for _ in range(3):
+        arrays = {"target": np.zeros((12, 16, 3), np.uint8), "mask": np.ones((12, 16), np.bool_)}
+        kept.append(weakref.ref(arrays["target"]))
+        replies = list(session.handle(Message({**asking("unprepared", {}), "prepare": True}, arrays)))
+        (item,) = [reply.head for reply in replies if reply.head["event"] == "item"]
+        assert item["state"] == "failed" and item["reason"] == "ValueError: no index"
+        del arrays
+    gc.collect()
+    assert [one() is None for one in kept][:2] == [True, True]
+
+
+def test_a_method_that_writes_beside_itself_is_the_same_at_its_second_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "Path(sys.argv[0]).with_name('cache.bin').write_bytes(b'x')\n" + FLAT
+    monkeypatch.setenv("REALBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(_rayhost, "_fetched", lambda inputs: inputs)
+    arrays = {"target": np.zeros((12, 16, 3), np.uint8), "mask": np.ones((12, 16), np.bool_)}
+    sent = pack(Message(asking("isolated", {"method": str(write_method(tmp_path / "m", script))}), arrays))
+    expected = plugins(sent.head)
+    host = _rayhost.Host(1, 1, list(sys.path))
+    try:
+        for _ in range(2):
+            events = [reply[0]["event"] for reply in host.ask(dict(sent.head), sent.arrays, expected, 60.0)]
+            assert "item" in events and "differs" not in events
+    finally:
+        host.close()
+
+
+def runner(
+    nodes: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, said: list[str], device: str = "auto", address: str = "auto"
+) -> Any:
+    """The runner on nodes that are made up."""
+    stub = SimpleNamespace(nodes=lambda: nodes, put=lambda array: array)
+    monkeypatch.setattr(_raycluster.Connection, "open", classmethod(lambda cls, address, say: stub))
+    monkeypatch.setattr(_raycluster, "FRESH", -1.0)
+    monkeypatch.setattr(ray, "FRESH", 0.01)
+    options = RunnerOptions(lambda unit: Message({}), device=device, say=said.append, special={"address": address})
+    return ray.RayRunner(options)
+
+
+@pytest.fixture
+def undecided() -> Iterator[None]:
+    yield
+    Connection.close()
+
+
+def test_nodes_that_the_work_needs_are_waited_for(monkeypatch: pytest.MonkeyPatch, undecided: None) -> None:
+    """A head without cores; the node with a GPU joins while it is waited for, and is used."""
+    nodes, said = [node(CPU=0)], list[str]()
+    made = runner(nodes, monkeypatch, said)
+    monkeypatch.setattr("time.sleep", lambda _: nodes.append(node("later", CPU=4, GPU=2)))
+    made.arrange([unit(torch=True)])
+    assert made._cluster.demand(unit(torch=True)) == {"CPU": 1, "GPU": 1} and made.slots() == 2
+    assert len(said) == 1 and said[0].startswith("ray: waiting up to 120 s for nodes to join (--runner ray: no node has room for a worker")
+
+
+@pytest.mark.parametrize("address", ["local", "auto"])
+def test_a_cluster_that_nobody_joins_is_waited_for_no_longer_than_that(
+    monkeypatch: pytest.MonkeyPatch, undecided: None, address: str
+) -> None:
+    said: list[str] = []
+    made = runner([node(CPU=4)], monkeypatch, said, device="cuda", address=address)
+    monkeypatch.setattr(ray, "JOINING", 0.05)
+    with pytest.raises(RealbenchError, match="no node has room for a worker that needs 1 CPU, 1 GPU"):
+        made.arrange([unit(torch=True)])
+    assert len(said) == (address == "auto")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_both_stages_of_a_run_are_on_the_same_device(monkeypatch: pytest.MonkeyPatch, undecided: None, first: bool) -> None:
+    nodes, said = [node(CPU=4), *([node("gpu", CPU=4, GPU=1)] if first else [])], list[str]()
+    made = runner(nodes, monkeypatch, said)
+    made.arrange([unit(torch=True)])
+    assert [text.startswith("ray: no node has a GPU, so this goes on on CPUs") for text in said] == ([] if first else [True])
+    if not first:
+        nodes.append(node("gpu", CPU=4, GPU=1))
+    again = runner(nodes, monkeypatch, said)
+    again.arrange([unit(torch=True)])
+    assert ("GPU" in again._cluster.demand(unit(torch=True))) == first == ("GPU" in made._cluster.demand(unit(torch=True)))
+    Connection.close()
+    third = runner(nodes, monkeypatch, said)
+    third.arrange([unit(torch=True)])
+    assert "GPU" in third._cluster.demand(unit(torch=True)), "another run decides anew"
 
 
 @pytest.mark.parametrize(
