@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +18,19 @@ from tests.browser.conftest import Open
 PAIRS = 3
 
 
-@pytest.fixture(scope="module")
-def study(results: Results, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Key]:
-    """The page and its key."""
-    path, key = Blind().write(replace(results, blind=BlindOptions(pairs=PAIRS)), tmp_path_factory.mktemp("blind"))
+SEEDS = itertools.count()
+
+
+@pytest.fixture
+def study(results: Results, tmp_path: Path) -> tuple[Path, Key]:
+    """A page of a study of its own and its key: what a browser keeps of another test's answers is none of this one's."""
+    path, key = Blind().write(replace(results, blind=BlindOptions(pairs=PAIRS, seed=next(SEEDS))), tmp_path / "blind")
     return path, Key.model_validate_json(key.read_text())
 
 
 @pytest.fixture
 def page(study: tuple[Path, Key], open_page: Open) -> Any:
-    found = open_page(study[0])
-    found.execute_script("localStorage.clear()")
-    found.refresh()
-    return found
+    return open_page(study[0])
 
 
 def press(page: Any, *words: str) -> None:
