@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from realbench import fingerprint
 from realbench.errors import RealbenchError
 from realbench.records import SCHEMA, FillRecord, FitRecord, StageRecord
-from realbench.store import RECORD, sync_folder, write_atomic
+from realbench.store import RECORD, sync_folder, temporary_name, write_atomic
 
 S = TypeVar("S", bound=StageRecord)
 F = TypeVar("F", bound=FillRecord | FitRecord)
@@ -93,7 +93,7 @@ def carry(one: Held[F], root: Path, folder: Path, attempts: Sequence[bytes], inn
             source, target = one.path.parent / inner / name, inside / name
             plain(one.root, source)
             if source != target:
-                fetched[target] = target.with_name(f".tmp-{name}")
+                fetched[target] = temporary_name(target)
                 if not fetch(source, digest, fetched[target]):
                     return False
         for target, temporary in fetched.items():  # all are whole: what stood here before is not touched for less

@@ -63,7 +63,7 @@ class WorkerProcess:
         path: Sequence[str] | None = None,
         scratch: Path | None = None,
     ) -> None:
-        """Start it. `scratch` is an empty folder for its temporary files, which ends with it, whoever ends it; else one is made."""
+        """Start it. `scratch` is the folder for its temporary files (None: a new one), which ends with it, whoever ends it."""
         self._log = log
         self._family = uuid.uuid4().hex
         with refused(log or Path(tempfile.gettempdir())):

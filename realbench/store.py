@@ -252,13 +252,18 @@ def check_labels(manifest: Manifest) -> None:
             raise UsageError(f"labels {other!r} and {label!r} are too alike: their folders would have one name; choose another label")
 
 
+def temporary_name(path: Path) -> Path:
+    """Where a file is written before it is renamed into its place."""
+    return path.with_name(f"{_TEMPORARY}{path.name}")
+
+
 def write_atomic(files: Mapping[Path, bytes], *, durable: bool = True) -> None:
     """Write files so that each is whole or absent after a crash, and none is there without those before it.
 
     With `durable` the renames, too, survive a power failure; without, a file may then be absent again.
     Raises RealbenchError with the path where the disk refuses.
     """
-    temporary = {path: path.with_name(f"{_TEMPORARY}{path.name}") for path in files}
+    temporary = {path: temporary_name(path) for path in files}
     try:
         with refused(next(iter(files), Path())):
             for folder in {path.parent for path in files}:

@@ -124,7 +124,7 @@ class Cluster:
         if _wants_gpu(unit) and wanted and self._gpus:
             demand["GPU"] = self._gpus
         sizes = [int(size[1]) for need in unit.needs if (size := re.fullmatch(r"([0-9]+) GB", need))]
-        if sizes and not any(need.startswith("gpu") for need in unit.needs):
+        if sizes and not _names_gpu(unit):
             demand["memory"] = float(max(sizes) << 30)
         return demand
 
@@ -188,7 +188,11 @@ class Cluster:
 
 
 def _wants_gpu(unit: Unit) -> bool:
-    return unit.torch or any(need.startswith("gpu") for need in unit.needs)
+    return unit.torch or _names_gpu(unit)
+
+
+def _names_gpu(unit: Unit) -> bool:
+    return any(need.startswith("gpu") for need in unit.needs)
 
 
 def _times(node: Demand, demand: Demand) -> int:

@@ -64,7 +64,8 @@ class RayRunner(SlotRunner):
         gpus = options.special.get("gpus_per_fit")
         gpus = 1.0 if gpus is None else gpus
         self._cluster = Cluster(self._ray.nodes, threads=self._threads, gpus=gpus, device=options.device, gpu=Connection.gpu)
-        self._objects = Objects(self._ray.put)
+        log = Path(options.log) if options.log else None
+        self._parts = Parts(self._ray, self._cluster, Objects(self._ray.put), log)
         self._kinds: list[dict[str, float]] = []
         self._saying = threading.Lock()
         self._said: set[str] = set()
@@ -109,12 +110,11 @@ class RayRunner(SlotRunner):
             self._ray.kill(actor)
             raise
         _check(hello, lambda: self._ray.kill(actor))
-        parts = Parts(self._ray, self._cluster, self._objects, Path(self.options.log) if self.options.log else None)
-        return RayWorker(actor, hello["node"], parts)
+        return RayWorker(actor, hello["node"], self._parts)
 
     def spent(self, scene: str) -> None:
         """Nothing of this scene is left to do: its inputs leave the object store."""
-        self._objects.forget(scene)
+        self._parts.objects.forget(scene)
 
     def _await_nodes(self, units: Sequence[Unit]) -> None:
         """Nodes of a cluster come up one by one: those that the work needs are waited for. Raises RealbenchError where they do not come."""
