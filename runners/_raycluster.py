@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from realbench.runner import Unit
 
 STORE = 1 << 30
 """Bytes of the object store of a Ray that is started here: inputs and replies under way, never a whole run."""
+KNOCK = 20.0
+"""Seconds that a cluster's address has to answer."""
 FRESH = 1.0
 """Seconds for which the list of nodes is taken as it was."""
 
@@ -49,6 +52,8 @@ class Connection:
                 f"--address {address}: Ray's client protocol cannot stream replies; work on a node of the cluster "
                 "(`ray job submit`, or log in) with --address auto"
             )
+        if address:
+            _knock(address)
         before = signal.getsignal(signal.SIGTERM)
         context = _connect(ray, address)
         cls.opened, cls.started = True, address is None
@@ -75,6 +80,23 @@ def _joined(ray: Any, address: str | None) -> Any:
     return ray
 
 
+def _knock(address: str) -> None:
+    """Raises UsageError where nobody listens at an address: Ray itself would try for ever, without a word."""
+    where = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    host, colon, port = where.rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # a word of Ray's, such as auto
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(where, getattr(error, "strerror", None) or error) from error
+
+
+def _unreachable(address: str, reason: object) -> UsageError:
+    where = f"--address {address}: no Ray cluster can be joined there ({reason})"
+    return UsageError(f"{where}; start one with `ray start --head`, or leave --address out")
+
+
 def _connect(ray: Any, address: str | None) -> Any:
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "realbench"}
     even = {"worker_niceness": 0}  # as the workers of `local`; Ray's are polite by default
@@ -86,8 +108,7 @@ def _connect(ray: Any, address: str | None) -> Any:
         said = str(error).strip().splitlines() or [type(error).__name__]
         if address is None:
             raise RealbenchError(f"--runner ray: Ray could not be started here ({said[0]}); try again, or use --runner local") from error
-        where = f"--address {address}: no Ray cluster can be joined there ({said[0]})"
-        raise UsageError(f"{where}; start one with `ray start --head`, or leave --address out") from error
+        raise _unreachable(address, said[0]) from error
 
 
 Demand = Mapping[str, float]

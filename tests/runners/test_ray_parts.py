@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import socket
 import subprocess
 import sys
 import weakref
@@ -28,6 +29,26 @@ from realbench.runners._rayobjects import SMALL, Objects
 from realbench.wire import Array, Message
 from realbench.worker import Session
 from tests.isolating import FLAT, write_method
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "[::1]:{}", "auto"])
+def test_an_address_where_nobody_listens_is_refused_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would try for ever."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening
+        where = address.format(taken.getsockname()[1])
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(
+            UsageError, match=r"--address .*: no Ray cluster can be joined there .* `ray start --head`, or leave --address out"
+        ):
+            _raycluster._knock(where)
+
+
+def test_an_address_where_somebody_listens_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for address in (f"127.0.0.1:{server.getsockname()[1]}", "auto", "local"):
+            _raycluster._knock(address)
 
 
 def node(name: str = "n", *, alive: bool = True, **resources: float) -> dict[str, Any]:
@@ -166,6 +187,7 @@ class FakeRay:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     made = FakeRay()
     monkeypatch.setattr(_raycluster, "load_ray", lambda: made)
+    monkeypatch.setattr(_raycluster, "_knock", lambda address: None)  # its addresses are as made up as it is
     return made
 
 
